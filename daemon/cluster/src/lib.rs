@@ -1,1 +1,4 @@
 //! Skeleton.
+/// Unix time in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnixNanos(pub u64);

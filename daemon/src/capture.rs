@@ -1,0 +1,204 @@
+//! Where frames come from: live by libpcap, or from capture files. All sources yield the same [`Input`].
+//!
+//! A source hands over batches, so that a thread change costs little a frame; the queue between a live source and the
+//! pipeline is bounded in batches, and what does not fit is dropped newest first and counted. Nothing here reads bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weir_cluster::UnixNanos;
+
+use crate::testimony::Testimony;
+
+/// Number of a device within one run of one source: the ifindex live, drawn anew by the reader of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceId(pub u32);
+
+/// A device as it was when its frames were captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's index in the node's network namespace; 0 where a file does not tell.
+    pub index: u32,
+    /// Name, as `ip link` shows it.
+    pub name: Arc<str>,
+    /// What the device is for.
+    pub role: Role,
+}
+
+/// What a device is for on its node. It decides which sighting of a packet counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Unknown, as in a foreign capture file.
+    Unknown,
+    /// `lo`.
+    Loopback,
+    /// The node's own network, as eth0.
+    Underlay,
+    /// A bridge that pods hang on, as cni0.
+    Bridge,
+    /// A device that encapsulates, as flannel.1.
+    Overlay,
+    /// Host end of a pod's veth.
+    PodVeth,
+}
+
+/// Which way a frame passed its device, from the node's point of view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The node received it there; on a pod's veth: it comes from the pod.
+    Inbound,
+    /// The node sent it there; on a pod's veth: it is delivered to the pod.
+    Outbound,
+    /// The source does not tell.
+    Unknown,
+}
+
+/// How a frame's bytes begin (the LINKTYPE_ registry of pcap and pcapng).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// BSD loopback.
+    pub const NULL: Self = Self(0);
+    /// Raw IP, version by its first nibble.
+    pub const RAW: Self = Self(101);
+    /// Linux cooked, version 1.
+    pub const LINUX_SLL: Self = Self(113);
+    /// NFLOG messages.
+    pub const NFLOG: Self = Self(239);
+    /// Netlink messages behind a cooked header.
+    pub const NETLINK: Self = Self(253);
+    /// Linux cooked, version 2: with the ifindex.
+    pub const LINUX_SLL2: Self = Self(276);
+}
+
+impl fmt::Display for LinkType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "linktype {}", self.0)
+    }
+}
+
+/// One captured frame. Borrowed: it lives as long as its batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// When it was captured.
+    pub at: UnixNanos,
+    /// Device, to be looked up among the announced ones.
+    pub interface: InterfaceId,
+    /// Which way it passed.
+    pub direction: Direction,
+    /// How `bytes` begin.
+    pub link: LinkType,
+    /// Length on the device, bytes; `bytes` may be shorter.
+    pub original_len: u32,
+    /// What was captured.
+    pub bytes: &'a [u8],
+}
+
+/// What a source hands to the pipeline, in the order it happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Frames, oldest first.
+    Frames(Batch),
+    /// A device appeared or changed; announced before its first frame.
+    Interface(InterfaceId, Interface),
+    /// The kernel's testimony.
+    Testimony(Testimony),
+    /// So many frames were lost before this point.
+    Lost(Loss),
+}
+
+/// Frames that were lost, by where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Dropped by the kernel: its buffer was full.
+    pub kernel: u64,
+    /// Dropped by weir: the queue to the pipeline was full.
+    pub queue: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    at: UnixNanos,
+    interface: InterfaceId,
+    direction: Direction,
+    link: LinkType,
+    original_len: u32,
+    start: u32,
+    len: u32,
+}
+
+/// Frames in one buffer.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    heads: Vec<Head>,
+}
+
+impl Batch {
+    /// An empty batch with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            heads: Vec::with_capacity(bytes / 128),
+        }
+    }
+
+    /// Copies a frame in. False, and nothing done, if the batch would pass 4 GiB.
+    pub fn push(&mut self, frame: &Frame<'_>) -> bool {
+        let (Ok(start), Ok(len)) = (
+            u32::try_from(self.bytes.len()),
+            u32::try_from(frame.bytes.len()),
+        ) else {
+            return false;
+        };
+        self.bytes.extend_from_slice(frame.bytes);
+        self.heads.push(Head {
+            at: frame.at,
+            interface: frame.interface,
+            direction: frame.direction,
+            link: frame.link,
+            original_len: frame.original_len,
+            start,
+            len,
+        });
+        true
+    }
+
+    /// The frames, oldest first.
+    pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
+        self.heads.iter().map(|head| Frame {
+            at: head.at,
+            interface: head.interface,
+            direction: head.direction,
+            link: head.link,
+            original_len: head.original_len,
+            bytes: self
+                .bytes
+                .get(head.start as usize..)
+                .and_then(|rest| rest.get(..head.len as usize))
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Number of frames.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// True without frames.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}

@@ -1,0 +1,59 @@
+//! What the kernel itself says about connections: conntrack entries and NFLOG packets, as values.
+//!
+//! The readers (`conntrack.rs`, `nflog.rs`) and a recording's file make them; the tracker believes them. They arrive after
+//! the packet they are about, in no fixed order with it. Nothing here does I/O.
+
+use std::sync::Arc;
+
+use weir_cluster::UnixNanos;
+
+use crate::tuple::Tuple;
+
+/// One piece of the kernel's testimony.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Testimony {
+    /// A conntrack entry was made, changed, or found in a dump.
+    Tracked(ConntrackEntry),
+    /// A conntrack entry is gone.
+    Untracked(ConntrackEntry),
+    /// The kernel's packet log told of a packet.
+    Logged(LoggedPacket),
+}
+
+/// An entry of the kernel's connection tracking (linux/netfilter/nfnetlink_conntrack.h).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConntrackEntry {
+    /// When weir learnt it.
+    pub at: UnixNanos,
+    /// As the first packet was sent.
+    pub original: Tuple,
+    /// As the answer comes back from who really answers; differs from the reversed original where there is NAT.
+    pub reply: Tuple,
+    /// Conntrack zone, 0 the default.
+    pub zone: u16,
+}
+
+impl ConntrackEntry {
+    /// The tuple as the backend sees it: the reply reversed.
+    #[must_use]
+    pub const fn as_backend_sees(&self) -> Tuple {
+        self.reply.reversed()
+    }
+}
+
+/// A packet that a LOG rule sent to NFLOG (linux/netfilter/nfnetlink_log.h).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedPacket {
+    /// Time of the packet where the kernel gave one, else of reading it.
+    pub at: UnixNanos,
+    /// The rule's prefix, raw.
+    pub prefix: Arc<str>,
+    /// Group it came in.
+    pub group: u16,
+    /// Device it came in by and would leave by, 0 where unknown.
+    pub in_ifindex: u32,
+    /// See `in_ifindex`.
+    pub out_ifindex: u32,
+    /// The packet from its IP header on, cut at the rule's snap length.
+    pub packet: Vec<u8>,
+}

@@ -1,0 +1,95 @@
+//! The address form of a conversation: protocol, addresses and ports, in one direction.
+//!
+//! Every stage speaks of connections in these terms: the decoder yields them, conntrack and NFLOG name them, the tracker
+//! looks them up. A tuple says nothing about who is the client; [`FormKey`] is the same for both directions.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// An IP protocol number (IANA "Assigned Internet Protocol Numbers").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IpProtocol(pub u8);
+
+impl IpProtocol {
+    /// ICMP for IPv4.
+    pub const ICMP: Self = Self(1);
+    /// TCP.
+    pub const TCP: Self = Self(6);
+    /// UDP.
+    pub const UDP: Self = Self(17);
+    /// ICMP for IPv6.
+    pub const ICMPV6: Self = Self(58);
+    /// SCTP.
+    pub const SCTP: Self = Self(132);
+}
+
+impl fmt::Display for IpProtocol {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ICMP => out.write_str("icmp"),
+            Self::TCP => out.write_str("tcp"),
+            Self::UDP => out.write_str("udp"),
+            Self::ICMPV6 => out.write_str("icmpv6"),
+            Self::SCTP => out.write_str("sctp"),
+            Self(number) => write!(out, "ip-proto-{number}"),
+        }
+    }
+}
+
+/// Protocol, source and destination of a packet. Ports are 0 where the protocol has none; for ICMP echo both are the
+/// identifier, so that request and reply are each other's reverse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tuple {
+    /// IP protocol number.
+    pub protocol: IpProtocol,
+    /// Sender.
+    pub source: SocketAddr,
+    /// Receiver.
+    pub destination: SocketAddr,
+}
+
+impl Tuple {
+    /// A tuple of plain addresses; IPv6 scope and flow label play no part in it.
+    #[must_use]
+    pub fn new(protocol: IpProtocol, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Self {
+        Self {
+            protocol,
+            source: source.into(),
+            destination: destination.into(),
+        }
+    }
+
+    /// The same conversation, seen from the other end.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self {
+            protocol: self.protocol,
+            source: self.destination,
+            destination: self.source,
+        }
+    }
+
+    /// The key that both directions share.
+    #[must_use]
+    pub fn form(self) -> FormKey {
+        FormKey(if self.source <= self.destination {
+            self
+        } else {
+            self.reversed()
+        })
+    }
+}
+
+impl fmt::Display for Tuple {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} {} -> {}",
+            self.protocol, self.source, self.destination
+        )
+    }
+}
+
+/// One form of a connection's addresses, without direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FormKey(Tuple);
