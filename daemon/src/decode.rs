@@ -222,3 +222,13 @@ impl IpProtocol {
         matches!(self, Self::ICMP | Self::ICMPV6)
     }
 }
+pub fn decode_ip<'a>(
+    at: UnixNanos,
+    interface: InterfaceId,
+    direction: Direction,
+    bytes: &'a [u8],
+    _settings: &Settings,
+) -> Result<Packet<'a>, Undecodable> {
+    let _ = (at, interface, direction, bytes);
+    Err(Undecodable::NotIp)
+}

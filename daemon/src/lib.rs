@@ -5,4 +5,5 @@
 pub mod capture;
 pub mod decode;
 pub mod testimony;
+pub mod track;
 pub mod tuple;

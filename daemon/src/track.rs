@@ -1,0 +1,282 @@
+//! Packets and the kernel's testimony -> [`Event`]s: one connection on this node, whatever number of devices and address
+//! forms it is seen in.
+//!
+//! `join` finds the connection of a packet, `observe` counts and draws evidence, `emit` decides when it is told. Pure: time
+//! is the packets' own, handed in; no I/O. The table is bounded: when it is full, the longest idle of a sample of connections
+//! ends early, is told so, and counted. A packet that cannot be joined is a connection of its own, never a guess.
+
+pub mod connection;
+mod dns;
+mod emit;
+pub mod event;
+mod join;
+pub mod l7;
+pub mod nat;
+mod observe;
+pub mod tcp;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use hashbrown::HashMap;
+use slab::Slab;
+use weir_cluster::UnixNanos;
+
+use crate::capture::{InterfaceId, Role};
+use crate::decode::Packet;
+use crate::testimony::{LoggedPacket, Testimony};
+use crate::tuple::{FormKey, Tuple};
+use connection::{Connection, ConnectionId};
+use event::Event;
+use nat::{Testified, Twins};
+
+/// Bounds and times of the tracker, nanoseconds where `_ns`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections in the table.
+    pub max_connections: usize,
+    /// Conntrack entries kept whose packets were not seen yet.
+    pub max_testimony: usize,
+    /// The first event waits so long for NAT and verdict.
+    pub settle_ns: u64,
+    /// A connection with traffic is told of this often.
+    pub periodic_ns: u64,
+    /// A TCP SYN or a DNS query without answer is called unanswered after this.
+    pub unanswered_ns: u64,
+    /// A closed connection waits so long for stragglers before its end is told.
+    pub linger_ns: u64,
+    /// Idle times: established TCP.
+    pub tcp_idle_ns: u64,
+    /// Idle time of TCP without an answer. Longer than Linux' last wait between SYNs (64 s).
+    pub tcp_opening_idle_ns: u64,
+    /// Idle time of everything that is not TCP.
+    pub datagram_idle_ns: u64,
+    /// A told connection stays so long to absorb late packets.
+    pub tombstone_ns: u64,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_connections: 262_144,
+            max_testimony: 131_072,
+            settle_ns: 50_000_000,
+            periodic_ns: 5 * SECOND,
+            unanswered_ns: 3 * SECOND,
+            linger_ns: 300_000_000,
+            tcp_idle_ns: 7200 * SECOND,
+            tcp_opening_idle_ns: 75 * SECOND,
+            datagram_idle_ns: 30 * SECOND,
+            tombstone_ns: 10 * SECOND,
+        }
+    }
+}
+
+/// What the tracker counts of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets taken.
+    pub packets: u64,
+    /// Connections begun.
+    pub begun: u64,
+    /// Connections that ended early for lack of room.
+    pub evicted: u64,
+    /// Connections found to be one after both were begun.
+    pub merged: u64,
+    /// ICMP errors and later fragments that belong to no known connection.
+    pub unmatched: u64,
+    /// Logged packets of which no frame was seen.
+    pub logged_unseen: u64,
+}
+
+/// Where an event goes.
+pub type Sink<'a> = &'a mut dyn FnMut(Event<'_>);
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: usize,
+    form: usize,
+}
+
+/// The connection table of one node.
+#[derive(Debug)]
+pub struct Tracker {
+    settings: Settings,
+    connections: Slab<Connection>,
+    forms: HashMap<FormKey, Place>,
+    by_id: HashMap<ConnectionId, usize>,
+    testified: Testified,
+    twins: Twins,
+    logged: Vec<LoggedPacket>,
+    timers: BinaryHeap<Reverse<(UnixNanos, ConnectionId)>>,
+    now: UnixNanos,
+    next_id: u64,
+    sight: u64,
+    hand: usize,
+    stats: Stats,
+}
+
+impl Tracker {
+    /// An empty table.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            testified: Testified::new(settings.max_testimony),
+            twins: Twins::new(65_536),
+            settings,
+            connections: Slab::new(),
+            forms: HashMap::new(),
+            by_id: HashMap::new(),
+            logged: Vec::new(),
+            timers: BinaryHeap::new(),
+            now: UnixNanos(0),
+            next_id: 1,
+            sight: 0,
+            hand: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Connections in the table, told ones that absorb stragglers included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// True without connections.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Takes a packet seen on a device of this role.
+    pub fn packet(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
+        self.advance(packet.at, sink);
+        self.stats.packets += 1;
+        if self.icmp_error(packet, sink) {
+            return;
+        }
+        let Some(place) = self.place_of(packet, sink) else {
+            self.stats.unmatched += 1;
+            return;
+        };
+        self.count(place, packet, role);
+        self.reconsider(place.slot, sink);
+    }
+
+    /// Takes what the kernel says of itself.
+    pub fn testimony(&mut self, testimony: &Testimony, sink: Sink<'_>) {
+        match testimony {
+            Testimony::Tracked(entry) => self.tracked(entry, sink),
+            Testimony::Untracked(entry) => self.testified.drop_entry(entry),
+            Testimony::Logged(logged) => self.logged(logged, sink),
+        }
+    }
+
+    /// Frames were lost: every open connection may lack some.
+    pub fn capture_lost(&mut self) {
+        for (_, connection) in &mut self.connections {
+            connection.gaps.capture_loss = true;
+        }
+    }
+
+    /// Lets time pass: tells what is due. A clock that is set back by more than 10 s makes every connection due, so that no
+    /// timer waits for a time that will not come again.
+    pub fn advance(&mut self, now: UnixNanos, sink: Sink<'_>) {
+        if now.0.saturating_add(10 * SECOND) < self.now.0 {
+            self.restart_timers(now);
+        }
+        self.now = if self.timers.is_empty() && self.logged.is_empty() {
+            now
+        } else {
+            self.now.max(now)
+        };
+        self.expire_logged(sink);
+        while let Some(Reverse((due, id))) = self.timers.peek().copied() {
+            if due > self.now {
+                break;
+            }
+            self.timers.pop();
+            self.fire(id, due, sink);
+        }
+    }
+
+    /// Tells every connection's end, as when a capture file is over. The table is empty after it.
+    pub fn finish(&mut self, sink: Sink<'_>) {
+        self.place_logged(sink);
+        let mut ids: Vec<ConnectionId> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            if let Some(slot) = self.by_id.get(&id).copied() {
+                self.conclude(slot, sink);
+                self.remove(slot);
+            }
+        }
+        self.timers.clear();
+    }
+
+    fn restart_timers(&mut self, now: UnixNanos) {
+        self.timers.clear();
+        for (_, connection) in &mut self.connections {
+            connection.emission.due = now;
+            connection.last_packet = connection.last_packet.min(now);
+            connection.emission.told_at = connection.emission.told_at.min(now);
+            connection.emission.settle_at = connection.emission.settle_at.min(now);
+            connection.emission.over_at = connection.emission.over_at.map(|at| at.min(now));
+            self.timers.push(Reverse((now, connection.id)));
+        }
+        self.now = now;
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let Some(connection) = self.connections.try_remove(slot) else {
+            return;
+        };
+        self.by_id.remove(&connection.id);
+        for tuple in &connection.forms {
+            if self
+                .forms
+                .get(&tuple.form())
+                .is_some_and(|place| place.slot == slot)
+            {
+                self.forms.remove(&tuple.form());
+            }
+        }
+    }
+
+    /// The connection that has this form now.
+    fn known(&self, tuple: Tuple) -> Option<Place> {
+        self.forms.get(&tuple.form()).copied()
+    }
+
+    /// Device of a path point, for those who tell of it.
+    #[must_use]
+    pub fn find(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(*self.by_id.get(&id)?)
+    }
+}
+
+/// How much a role's sighting is worth: the closer to a pod, the more it tells.
+const fn rank(role: Role) -> u8 {
+    match role {
+        Role::PodVeth => 4,
+        Role::Overlay => 3,
+        Role::Bridge => 2,
+        Role::Underlay => 1,
+        Role::Unknown | Role::Loopback => 0,
+    }
+}
+
+/// A device together with the way a packet passed it.
+type Passage = (InterfaceId, crate::capture::Direction);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! DNS questions of one connection and the time until their answers.
+//!
+//! Bounded: a resolver asks a handful at once; the oldest question makes room.
+//! A pure value of its connection: the packets' times come in as arguments.
+
+use std::collections::VecDeque;
+
+use weir_cluster::UnixNanos;
+
+use super::l7::dns::Message;
+
+/// Questions kept for one connection.
+const OPEN_QUESTIONS: usize = 16;
+
+/// Questions waiting for an answer.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    open: VecDeque<Question>,
+}
+
+#[derive(Clone, Debug)]
+struct Question {
+    id: u16,
+    name: String,
+    kind: String,
+    at: UnixNanos,
+}
+
+impl Exchange {
+    /// A query was sent.
+    pub fn asked(&mut self, message: &Message, at: UnixNanos) {
+        if self.open.len() >= OPEN_QUESTIONS {
+            self.open.pop_front();
+        }
+        let (name, kind) = (message.name.clone(), message.qtype.clone());
+        self.open.push_back(Question {
+            id: message.id,
+            name,
+            kind,
+            at,
+        });
+    }
+
+    /// An answer came: the time since its question, nanoseconds, if that was seen.
+    pub fn answered(&mut self, message: &Message, at: UnixNanos) -> Option<u64> {
+        let found = self.open.iter().position(|open| {
+            open.id == message.id && open.name == message.name && open.kind == message.qtype
+        })?;
+        let question = self.open.remove(found)?;
+        Some(at.0.saturating_sub(question.at.0))
+    }
+
+    /// True if a question waits.
+    #[must_use]
+    pub fn waiting(&self) -> bool {
+        !self.open.is_empty()
+    }
+}

@@ -1,0 +1,320 @@
+//! When a connection is told of: settled, changed, periodically, corrected, over. One timer a connection, looked at again
+//! whenever something happened to it.
+//!
+//! A connection's first event waits until NAT and verdict are known, at most the settle time: testimony comes after the
+//! packet. A told connection stays for a while to absorb stragglers.
+
+use std::cmp::Reverse;
+
+use weir_cluster::UnixNanos;
+
+use super::connection::{Connection, ConnectionId, Observation, State, Verdict, Witness};
+use super::event::{Event, Message, Reason};
+use super::{Settings, Sink, Tracker};
+use crate::tuple::IpProtocol;
+
+/// Connections looked at to find one to evict.
+const EVICTION_SAMPLE: usize = 32;
+
+impl Tracker {
+    /// Something happened to a connection: tells at once what needs no waiting, and sets its timer.
+    pub(super) fn reconsider(&mut self, slot: usize, sink: Sink<'_>) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.emission.ended {
+            return;
+        }
+        if !connection.emission.settled && is_settled(connection) {
+            settle(connection, now, sink);
+        }
+        if connection.emission.settled {
+            tell_news(connection, now, sink);
+        }
+        let due = next_due(connection, &self.settings);
+        if due < connection.emission.due {
+            connection.emission.due = due;
+            self.timers.push(Reverse((due, connection.id)));
+        }
+    }
+
+    /// A timer rang. Stale ones (the connection's timer was set anew) are ignored.
+    pub(super) fn fire(&mut self, id: ConnectionId, due: UnixNanos, sink: Sink<'_>) {
+        let now = self.now;
+        let Some(slot) = self.by_id.get(&id).copied() else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.emission.due != due {
+            return;
+        }
+        if connection.emission.ended {
+            return self.remove(slot);
+        }
+        if !connection.emission.settled && connection.emission.settle_at <= now {
+            settle(connection, now, sink);
+        }
+        overdue(connection, now, &self.settings);
+        if connection.emission.settled {
+            tell_news(connection, now, sink);
+            tell_periodic(connection, now, &self.settings, sink);
+        }
+        if is_over(connection, now, &self.settings) {
+            self.conclude(slot, sink);
+        }
+        self.rearm(slot);
+    }
+
+    fn rearm(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        let due = next_due(connection, &self.settings).max(UnixNanos(now.0.saturating_add(1)));
+        connection.emission.due = due;
+        self.timers.push(Reverse((due, connection.id)));
+    }
+
+    /// The kernel's log named a packet of the connection.
+    pub(super) fn tell_drop(&mut self, slot: usize, sink: Sink<'_>) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.emission.ended {
+            return;
+        }
+        if connection.emission.settled {
+            tell(connection, Reason::Drop, None, now, sink);
+        } else {
+            self.reconsider(slot, sink);
+        }
+    }
+
+    /// Tells the end, once.
+    pub(super) fn conclude(&mut self, slot: usize, sink: Sink<'_>) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.emission.ended {
+            return;
+        }
+        if !connection.emission.settled {
+            settle(connection, now, sink);
+        }
+        flush(connection, now, sink);
+        connection.emission.ended = true;
+        tell(connection, Reason::End, None, now, sink);
+        connection.emission.over_at = Some(now);
+    }
+
+    /// Ends the longest idle of a sample when the table is full: finding the oldest of all would cost every packet.
+    pub(super) fn make_room(&mut self, sink: Sink<'_>) {
+        if self.connections.len() < self.settings.max_connections.max(1) {
+            return;
+        }
+        let mut victim: Option<(bool, UnixNanos, usize)> = None;
+        let capacity = self.connections.capacity().max(1);
+        let mut looked = 0;
+        for step in 0..capacity {
+            let slot = (self.hand + step) % capacity;
+            let Some(connection) = self.connections.get(slot) else {
+                continue;
+            };
+            let candidate = (!connection.emission.ended, connection.last_packet, slot);
+            victim = Some(victim.map_or(candidate, |best| best.min(candidate)));
+            looked += 1;
+            if looked >= EVICTION_SAMPLE {
+                break;
+            }
+        }
+        self.hand = (self.hand + EVICTION_SAMPLE) % capacity;
+        let Some((open, _, slot)) = victim else {
+            return;
+        };
+        if open {
+            self.stats.evicted += 1;
+            if let Some(connection) = self.connections.get_mut(slot) {
+                connection.state = State::Evicted;
+            }
+            self.conclude(slot, sink);
+        }
+        self.remove(slot);
+    }
+}
+
+/// NAT is known and so is the fate: nothing that can still come would change the first flow.
+fn is_settled(connection: &Connection) -> bool {
+    let nat_known = connection.conntrack || connection.nat_source.is_some();
+    nat_known
+        && (connection.verdict() != Verdict::Traced && connection.state != State::Opening
+            || is_refused(connection))
+}
+
+const fn is_refused(connection: &Connection) -> bool {
+    matches!(connection.state, State::Rejected | State::Reset)
+}
+
+fn settle(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
+    connection.emission.settled = true;
+    let reason = if connection.observed(Observation::Logged) {
+        Reason::Drop
+    } else {
+        Reason::Settled
+    };
+    tell(connection, reason, None, now, sink);
+    flush(connection, now, sink);
+}
+
+fn flush(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
+    for message in std::mem::take(&mut connection.emission.waiting) {
+        tell(connection, Reason::Message, Some(&message), now, sink);
+    }
+}
+
+/// What cannot wait: messages, a changed state or verdict, NAT learnt late.
+fn tell_news(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
+    flush(connection, now, sink);
+    let verdict_changed = connection.verdict() != connection.emission.told_verdict;
+    if connection.emission.correction {
+        tell(connection, Reason::Correction, None, now, sink);
+    } else if connection.state != connection.emission.told_state && is_news(connection.state)
+        || verdict_changed
+    {
+        tell(connection, Reason::State, None, now, sink);
+    }
+}
+
+/// Closing and closed are told by the end, which follows at once.
+const fn is_news(state: State) -> bool {
+    matches!(
+        state,
+        State::Established | State::Reset | State::Unanswered | State::Rejected
+    )
+}
+
+fn tell_periodic(connection: &mut Connection, now: UnixNanos, settings: &Settings, sink: Sink<'_>) {
+    let quiet = connection.total() == connection.emission.told;
+    if !quiet && now.0.saturating_sub(connection.emission.told_at.0) >= settings.periodic_ns {
+        tell(connection, Reason::Periodic, None, now, sink);
+    }
+}
+
+fn tell(
+    connection: &mut Connection,
+    reason: Reason,
+    message: Option<&Message>,
+    now: UnixNanos,
+    sink: Sink<'_>,
+) {
+    let total = connection.total();
+    let correction = connection.emission.correction;
+    // A message's flow is about the message: the counters belong to the connection's own flows.
+    let delta = if message.is_some() {
+        super::connection::Counters::default()
+    } else {
+        total.since(&connection.emission.told)
+    };
+    sink(Event {
+        at: now,
+        reason,
+        connection,
+        delta,
+        message,
+        correction: correction && message.is_none(),
+    });
+    if message.is_some() {
+        return;
+    }
+    connection.emission.told = total;
+    connection.emission.told_at = now;
+    connection.emission.told_state = connection.state;
+    connection.emission.told_verdict = connection.verdict();
+    connection.emission.correction = false;
+    connection.flags_forward = crate::decode::TcpFlags::default();
+}
+
+/// States that time alone brings.
+fn overdue(connection: &mut Connection, now: UnixNanos, settings: &Settings) {
+    if let Some(at) = unanswered_at(connection, settings)
+        && at <= now
+    {
+        connection.state = State::Unanswered;
+        connection.observe(Observation::Unanswered, now, Witness::Time);
+    }
+    if connection.emission.over_at.is_none() && idle_at(connection, settings) <= now {
+        if connection.state != State::Unanswered {
+            connection.state = State::Idle;
+        }
+        connection.emission.over_at = Some(now);
+    }
+}
+
+/// When an unanswered opening is called so: only where an answer must come.
+fn unanswered_at(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
+    let expects = match connection.original_tuple().protocol {
+        IpProtocol::TCP => connection.tcp.is_some_and(|tcp| tcp.syns > 0),
+        _ => connection
+            .dns
+            .as_ref()
+            .is_some_and(|exchange| exchange.waiting()),
+    };
+    let silent = connection.state == State::Opening && !connection.observed(Observation::Answered);
+    (expects && silent).then_some(UnixNanos(
+        connection
+            .first_packet
+            .0
+            .saturating_add(settings.unanswered_ns),
+    ))
+}
+
+fn idle_at(connection: &Connection, settings: &Settings) -> UnixNanos {
+    let wait = match (connection.original_tuple().protocol, connection.state) {
+        (IpProtocol::TCP, State::Opening | State::Unanswered) => settings.tcp_opening_idle_ns,
+        (IpProtocol::TCP, _) => settings.tcp_idle_ns,
+        _ => settings.datagram_idle_ns,
+    };
+    UnixNanos(connection.last_packet.0.saturating_add(wait))
+}
+
+fn is_over(connection: &Connection, now: UnixNanos, settings: &Settings) -> bool {
+    over_due(connection, settings).is_some_and(|due| due <= now)
+}
+
+/// A closed connection lingers from its last packet on.
+fn over_due(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
+    connection.emission.over_at?;
+    let linger = if matches!(connection.state, State::Idle | State::Unanswered) {
+        0
+    } else {
+        settings.linger_ns
+    };
+    Some(UnixNanos(connection.last_packet.0.saturating_add(linger)))
+}
+
+fn next_due(connection: &Connection, settings: &Settings) -> UnixNanos {
+    let emission = &connection.emission;
+    if emission.ended {
+        let since = emission.over_at.unwrap_or(connection.last_packet);
+        return UnixNanos(since.0.saturating_add(settings.tombstone_ns));
+    }
+    let settle = (!emission.settled).then_some(emission.settle_at);
+    let quiet = connection.total() == emission.told;
+    let periodic = (!quiet && emission.settled).then_some(UnixNanos(
+        emission.told_at.0.saturating_add(settings.periodic_ns),
+    ));
+    let times = [
+        settle,
+        periodic,
+        unanswered_at(connection, settings),
+        over_due(connection, settings),
+    ];
+    times
+        .into_iter()
+        .flatten()
+        .fold(idle_at(connection, settings), UnixNanos::min)
+}

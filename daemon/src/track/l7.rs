@@ -1,0 +1,2 @@
+//! Registry.
+pub mod dns;

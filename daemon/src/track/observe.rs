@@ -1,0 +1,290 @@
+//! What a packet of a known connection changes: counters of its path point, TCP's measures, evidence, DNS messages.
+//!
+//! Counters are kept for every point. TCP and DNS are read at the measured point alone: the one nearest to a pod, the first
+//! of equals. When a nearer one shows up (the same first packet, microseconds later), reading starts anew there.
+
+use weir_cluster::UnixNanos;
+
+use super::connection::{
+    Connection, Counts, Observation, PathPoint, State, Way, Witness, opposite,
+};
+use super::dns::Exchange;
+use super::event::{Content, Message};
+use super::{Passage, Place, Sink, Tracker, l7, rank, tcp};
+use crate::capture::{Direction, Role};
+use crate::decode::{Icmp, Packet, TcpFlags, Transport, Tunnel};
+use crate::tuple::IpProtocol;
+
+/// Devices and forms of one connection that are told apart; a node has about three devices on a path.
+const MAX_PATH: usize = 16;
+/// Messages kept while a connection settles.
+const MAX_WAITING: usize = 16;
+const DNS_PORT: u16 = 53;
+
+impl Tracker {
+    /// Counts a packet of the connection at `place`.
+    pub(super) fn count(&mut self, place: Place, packet: &Packet<'_>, role: Role) {
+        self.sight += 1;
+        let sight = self.sight;
+        let Some(connection) = self.connections.get_mut(place.slot) else {
+            return;
+        };
+        let way = connection.way_of(place.form, packet.tuple);
+        connection.first_packet = connection.first_packet.min(packet.at);
+        connection.last_packet = connection.last_packet.max(packet.at);
+        connection.gaps.truncated |= packet.truncated && l7_port(packet);
+        let Some(point) = point_of(connection, place.form, packet, role, way) else {
+            return;
+        };
+        let wire_packets = wire_packets(connection, packet);
+        let counts = counts(packet, wire_packets);
+        if let Some(point) = connection.path.get_mut(point) {
+            passed(point, packet, way, &counts, sight);
+        }
+        if nearer(connection, point) {
+            remeasure(connection, point);
+        }
+        witness(connection, packet, role, way);
+        if connection.measured == point {
+            measure(connection, packet, way);
+        }
+    }
+
+    /// An ICMP error about a known connection is evidence for that connection and no connection of its own.
+    pub(super) fn icmp_error(&mut self, packet: &Packet<'_>, sink: Sink<'_>) -> bool {
+        let Transport::Icmp(Icmp {
+            kind,
+            code,
+            quoted: Some(quoted),
+            ..
+        }) = packet.transport
+        else {
+            return false;
+        };
+        let Some(place) = self.known(quoted.tuple) else {
+            return false;
+        };
+        let Some(connection) = self.connections.get_mut(place.slot) else {
+            return false;
+        };
+        let about_client = connection.way_of(place.form, quoted.tuple) == Way::Forward;
+        if !about_client || !unreachable(packet.tuple.protocol, kind, code) {
+            return true;
+        }
+        let sender = Witness::Icmp(packet.tuple.source.ip(), kind, code);
+        connection.observe(Observation::IcmpUnreachable, packet.at, sender);
+        let answered = connection.observed(Observation::Answered);
+        if !answered && matches!(connection.state, State::Opening | State::Unanswered) {
+            connection.state = State::Rejected;
+            connection.emission.over_at = Some(packet.at);
+        }
+        self.reconsider(place.slot, sink);
+        true
+    }
+}
+
+fn l7_port(packet: &Packet<'_>) -> bool {
+    packet.tuple.source.port() == DNS_PORT || packet.tuple.destination.port() == DNS_PORT
+}
+
+/// Destination unreachable, but for the two that only ask for smaller packets (RFC 792 code 4; RFC 4443 has a type of its own).
+const fn unreachable(protocol: IpProtocol, kind: u8, code: u8) -> bool {
+    matches!((protocol, kind, code), (IpProtocol::ICMP, 3, 0..=3 | 5..) | (IpProtocol::ICMPV6, 1, _))
+}
+
+fn wire_packets(connection: &Connection, packet: &Packet<'_>) -> u64 {
+    match (&connection.tcp, packet.transport) {
+        (Some(tcp), Transport::Tcp(segment)) => tcp.wire_packets(segment.payload_len),
+        _ => 1,
+    }
+}
+
+fn counts(packet: &Packet<'_>, wire_packets: u64) -> Counts {
+    let payload = match packet.transport {
+        Transport::Tcp(crate::decode::Tcp { payload_len, .. })
+        | Transport::Udp { payload_len, .. }
+        | Transport::Sctp { payload_len, .. }
+        | Transport::Other { payload_len } => payload_len,
+        Transport::Icmp(_) => 0,
+    };
+    Counts {
+        packets: 1,
+        wire_packets,
+        ip_bytes: u64::from(packet.ip_len),
+        frame_bytes: u64::from(packet.frame_len),
+        payload_bytes: u64::from(payload),
+    }
+}
+
+/// Finds or makes the point of this device, form and wrapping. None if the path has grown beyond sense.
+fn point_of(
+    connection: &mut Connection,
+    form: usize,
+    packet: &Packet<'_>,
+    role: Role,
+    way: Way,
+) -> Option<usize> {
+    let tunnelled = packet.tunnel.is_some();
+    let found = connection.path.iter().position(|point| {
+        point.interface == packet.interface
+            && point.form == form
+            && point.tunnel.is_some() == tunnelled
+    });
+    if found.is_some() || connection.path.len() >= MAX_PATH {
+        return found;
+    }
+    let forward_direction = if way == Way::Forward {
+        packet.direction
+    } else {
+        opposite(packet.direction)
+    };
+    connection.path.push(PathPoint {
+        interface: packet.interface,
+        role,
+        form,
+        tunnel: None,
+        forward_direction,
+        first: packet.at,
+        last: packet.at,
+        last_forward_sight: 0,
+        counters: super::connection::Counters::default(),
+    });
+    Some(connection.path.len() - 1)
+}
+
+fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts, sight: u64) {
+    point.counters.way(way).add(counts);
+    point.first = point.first.min(packet.at);
+    point.last = point.last.max(packet.at);
+    if way == Way::Forward {
+        point.last_forward_sight = sight;
+    }
+    // The reverse packet's outer ports are another hash: only its addresses, turned round, tell of the forward way.
+    match (way, packet.tunnel) {
+        (Way::Forward, Some(tunnel)) => point.tunnel = Some(tunnel),
+        (Way::Reverse, Some(tunnel)) if point.tunnel.is_none() => {
+            point.tunnel = Some(Tunnel {
+                source: tunnel.destination,
+                destination: tunnel.source,
+                source_port: 0,
+                ..tunnel
+            });
+        }
+        _ => {}
+    }
+}
+
+fn nearer(connection: &Connection, point: usize) -> bool {
+    let role_of = |index: usize| {
+        connection
+            .path
+            .get(index)
+            .map_or(Role::Unknown, |point| point.role)
+    };
+    point != connection.measured && rank(role_of(point)) > rank(role_of(connection.measured))
+}
+
+fn remeasure(connection: &mut Connection, point: usize) {
+    connection.measured = point;
+    connection.tcp = connection.tcp.map(|_| tcp::Conversation::default());
+    if !connection.emission.settled {
+        connection.emission.waiting.clear();
+    }
+    connection.dns = None;
+    connection.flags_forward = TcpFlags::default();
+}
+
+/// Draws evidence from one sighting.
+fn witness(connection: &mut Connection, packet: &Packet<'_>, role: Role, way: Way) {
+    let passage: Passage = (packet.interface, packet.direction);
+    let device = Witness::Device(passage.0, passage.1);
+    let from_pod = role == Role::PodVeth && packet.direction == Direction::Inbound;
+    let to_pod = role == Role::PodVeth && packet.direction == Direction::Outbound;
+    let reset = matches!(packet.transport, Transport::Tcp(tcp) if tcp.flags.has(TcpFlags::RST));
+    match way {
+        Way::Forward if to_pod => {
+            connection.observe(Observation::Delivered, packet.at, device);
+        }
+        Way::Forward => {}
+        Way::Reverse if reset && from_pod => {
+            connection.observe(Observation::ResetByEndpoint, packet.at, device);
+        }
+        Way::Reverse if reset => {}
+        Way::Reverse => {
+            connection.observe(Observation::Answered, packet.at, device);
+            if connection.tcp.is_none()
+                && matches!(connection.state, State::Opening | State::Unanswered)
+            {
+                connection.state = State::Established;
+            }
+        }
+    }
+}
+
+/// Reads TCP and DNS at the measured point.
+fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) {
+    if way == Way::Forward && packet.ethernet.is_some() {
+        connection.ethernet = packet.ethernet;
+    }
+    match packet.transport {
+        Transport::Tcp(segment) => {
+            if way == Way::Forward {
+                connection.flags_forward = connection.flags_forward.with(segment.flags);
+            }
+            let state = connection.state;
+            if let Some(tcp) = &mut connection.tcp {
+                connection.state = tcp.segment(packet.at, way, &segment, state);
+            }
+            if matches!(connection.state, State::Closed | State::Reset)
+                && connection.emission.over_at.is_none()
+            {
+                connection.emission.over_at = Some(packet.at);
+            }
+            // An RST from the server's side that entered the node nowhere was made by the node itself.
+            if segment.flags.has(TcpFlags::RST) && way == Way::Reverse {
+                reset_by_network(connection, packet);
+            }
+        }
+        Transport::Udp { payload, .. } if l7_port(packet) => dns(connection, payload, packet, way),
+        _ => {}
+    }
+}
+
+fn reset_by_network(connection: &mut Connection, packet: &Packet<'_>) {
+    let entered = connection.path.iter().any(|point| {
+        point.counters.reverse.packets > 0
+            && opposite(point.forward_direction) == Direction::Inbound
+    });
+    let known = packet.direction == Direction::Outbound;
+    if known && !entered && !connection.observed(Observation::Answered) {
+        let device = Witness::Device(packet.interface, packet.direction);
+        connection.observe(Observation::ResetByNetwork, packet.at, device);
+        connection.state = State::Rejected;
+    }
+}
+
+fn dns(connection: &mut Connection, payload: &[u8], packet: &Packet<'_>, way: Way) {
+    let Some(message) = l7::dns::parse(payload, packet.truncated) else {
+        return;
+    };
+    let exchange = connection.dns.get_or_insert_with(Box::<Exchange>::default);
+    let latency_ns = match way {
+        Way::Forward => {
+            exchange.asked(&message, packet.at);
+            None
+        }
+        Way::Reverse => exchange.answered(&message, packet.at),
+    };
+    if connection.emission.waiting.len() < MAX_WAITING {
+        let content = Content::Dns {
+            message,
+            latency_ns,
+        };
+        connection.emission.waiting.push(Message {
+            at: UnixNanos(packet.at.0),
+            content,
+        });
+    } else {
+        connection.gaps.truncated = true;
+    }
+}
