@@ -141,18 +141,12 @@ impl Batch {
     /// An empty batch with room for so many bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(bytes),
-            heads: Vec::with_capacity(bytes / 128),
-        }
+        Self { bytes: Vec::with_capacity(bytes), heads: Vec::with_capacity(bytes / 128) }
     }
 
     /// Copies a frame in. False, and nothing done, if the batch would pass 4 GiB.
     pub fn push(&mut self, frame: &Frame<'_>) -> bool {
-        let (Ok(start), Ok(len)) = (
-            u32::try_from(self.bytes.len()),
-            u32::try_from(frame.bytes.len()),
-        ) else {
+        let (Ok(start), Ok(len)) = (u32::try_from(self.bytes.len()), u32::try_from(frame.bytes.len())) else {
             return false;
         };
         self.bytes.extend_from_slice(frame.bytes);

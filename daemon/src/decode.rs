@@ -209,9 +209,7 @@ pub struct Settings {
 impl Default for Settings {
     /// Linux' and flannel's 8472, IANA's 4789, Weave's 6784.
     fn default() -> Self {
-        Self {
-            vxlan_ports: vec![8472, 4789, 6784],
-        }
+        Self { vxlan_ports: vec![8472, 4789, 6784] }
     }
 }
 

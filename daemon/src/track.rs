@@ -194,11 +194,7 @@ impl Tracker {
         if now.0.saturating_add(10 * SECOND) < self.now.0 {
             self.restart_timers(now);
         }
-        self.now = if self.timers.is_empty() && self.logged.is_empty() {
-            now
-        } else {
-            self.now.max(now)
-        };
+        self.now = if self.timers.is_empty() && self.logged.is_empty() { now } else { self.now.max(now) };
         self.expire_logged(sink);
         while let Some(Reverse((due, id))) = self.timers.peek().copied() {
             if due > self.now {
@@ -242,11 +238,7 @@ impl Tracker {
         };
         self.by_id.remove(&connection.id);
         for tuple in &connection.forms {
-            if self
-                .forms
-                .get(&tuple.form())
-                .is_some_and(|place| place.slot == slot)
-            {
+            if self.forms.get(&tuple.form()).is_some_and(|place| place.slot == slot) {
                 self.forms.remove(&tuple.form());
             }
         }

@@ -52,41 +52,25 @@ impl Tuple {
     /// A tuple of plain addresses; IPv6 scope and flow label play no part in it.
     #[must_use]
     pub fn new(protocol: IpProtocol, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Self {
-        Self {
-            protocol,
-            source: source.into(),
-            destination: destination.into(),
-        }
+        Self { protocol, source: source.into(), destination: destination.into() }
     }
 
     /// The same conversation, seen from the other end.
     #[must_use]
     pub const fn reversed(self) -> Self {
-        Self {
-            protocol: self.protocol,
-            source: self.destination,
-            destination: self.source,
-        }
+        Self { protocol: self.protocol, source: self.destination, destination: self.source }
     }
 
     /// The key that both directions share.
     #[must_use]
     pub fn form(self) -> FormKey {
-        FormKey(if self.source <= self.destination {
-            self
-        } else {
-            self.reversed()
-        })
+        FormKey(if self.source <= self.destination { self } else { self.reversed() })
     }
 }
 
 impl fmt::Display for Tuple {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} {} -> {}",
-            self.protocol, self.source, self.destination
-        )
+        write!(out, "{} {} -> {}", self.protocol, self.source, self.destination)
     }
 }
 

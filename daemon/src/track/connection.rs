@@ -85,10 +85,7 @@ impl Counters {
     /// See [`Counts::since`].
     #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
-        Self {
-            forward: self.forward.since(&earlier.forward),
-            reverse: self.reverse.since(&earlier.reverse),
-        }
+        Self { forward: self.forward.since(&earlier.forward), reverse: self.reverse.since(&earlier.reverse) }
     }
 
     /// Swaps the ways, when the client turns out to be the other end.
@@ -158,10 +155,7 @@ impl State {
     /// True once nothing more is to come but stragglers.
     #[must_use]
     pub const fn is_over(self) -> bool {
-        matches!(
-            self,
-            Self::Closed | Self::Reset | Self::Idle | Self::Evicted
-        )
+        matches!(self, Self::Closed | Self::Reset | Self::Idle | Self::Evicted)
     }
 }
 
@@ -296,46 +290,31 @@ impl Connection {
     /// The tuple as the client sent it.
     #[must_use]
     pub fn original_tuple(&self) -> Tuple {
-        self.forms
-            .get(self.original)
-            .copied()
-            .unwrap_or(self.forms[0])
+        self.forms.get(self.original).copied().unwrap_or(self.forms[0])
     }
 
     /// The tuple as the backend sees it.
     #[must_use]
     pub fn backend_tuple(&self) -> Tuple {
-        self.forms
-            .get(self.backend)
-            .copied()
-            .unwrap_or(self.forms[0])
+        self.forms.get(self.backend).copied().unwrap_or(self.forms[0])
     }
 
     /// The counters that count.
     #[must_use]
     pub fn total(&self) -> Counters {
-        self.path
-            .get(self.measured)
-            .map(|point| point.counters)
-            .unwrap_or_default()
+        self.path.get(self.measured).map(|point| point.counters).unwrap_or_default()
     }
 
     /// True if `observation` was made.
     #[must_use]
     pub fn observed(&self, observation: Observation) -> bool {
-        self.evidence
-            .iter()
-            .any(|evidence| evidence.observation == observation)
+        self.evidence.iter().any(|evidence| evidence.observation == observation)
     }
 
     /// The verdict that the evidence supports. A log rule may log what it lets pass, so delivery outweighs it.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let passed = [
-            Observation::Delivered,
-            Observation::Answered,
-            Observation::ResetByEndpoint,
-        ];
+        let passed = [Observation::Delivered, Observation::Answered, Observation::ResetByEndpoint];
         if passed.iter().any(|kind| self.observed(*kind)) {
             Verdict::Forwarded
         } else if self.observed(Observation::Logged) {
@@ -357,31 +336,16 @@ impl Connection {
     /// True if packets of one way only were seen, on every point.
     #[must_use]
     pub fn one_sided(&self) -> bool {
-        let forward = self
-            .path
-            .iter()
-            .any(|point| point.counters.forward.packets > 0);
-        let reverse = self
-            .path
-            .iter()
-            .any(|point| point.counters.reverse.packets > 0);
+        let forward = self.path.iter().any(|point| point.counters.forward.packets > 0);
+        let reverse = self.path.iter().any(|point| point.counters.reverse.packets > 0);
         forward != reverse
     }
 
-    pub(super) fn observe(
-        &mut self,
-        observation: Observation,
-        at: UnixNanos,
-        witness: Witness,
-    ) -> bool {
+    pub(super) fn observe(&mut self, observation: Observation, at: UnixNanos, witness: Witness) -> bool {
         if self.observed(observation) {
             return false;
         }
-        self.evidence.push(Evidence {
-            observation,
-            at,
-            witness,
-        });
+        self.evidence.push(Evidence { observation, at, witness });
         self.evidence.sort_by_key(|evidence| evidence.observation);
         true
     }

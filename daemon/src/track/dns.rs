@@ -33,12 +33,7 @@ impl Exchange {
             self.open.pop_front();
         }
         let (name, kind) = (message.name.clone(), message.qtype.clone());
-        self.open.push_back(Question {
-            id: message.id,
-            name,
-            kind,
-            at,
-        });
+        self.open.push_back(Question { id: message.id, name, kind, at });
     }
 
     /// An answer came: the time since its question, nanoseconds, if that was seen.

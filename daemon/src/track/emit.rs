@@ -161,11 +161,7 @@ const fn is_refused(connection: &Connection) -> bool {
 
 fn settle(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
     connection.emission.settled = true;
-    let reason = if connection.observed(Observation::Logged) {
-        Reason::Drop
-    } else {
-        Reason::Settled
-    };
+    let reason = if connection.observed(Observation::Logged) { Reason::Drop } else { Reason::Settled };
     tell(connection, reason, None, now, sink);
     flush(connection, now, sink);
 }
@@ -191,10 +187,7 @@ fn tell_news(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
 
 /// Closing and closed are told by the end, which follows at once.
 const fn is_news(state: State) -> bool {
-    matches!(
-        state,
-        State::Established | State::Reset | State::Unanswered | State::Rejected
-    )
+    matches!(state, State::Established | State::Reset | State::Unanswered | State::Rejected)
 }
 
 fn tell_periodic(connection: &mut Connection, now: UnixNanos, settings: &Settings, sink: Sink<'_>) {
@@ -219,14 +212,7 @@ fn tell(
     } else {
         total.since(&connection.emission.told)
     };
-    sink(Event {
-        at: now,
-        reason,
-        connection,
-        delta,
-        message,
-        correction: correction && message.is_none(),
-    });
+    sink(Event { at: now, reason, connection, delta, message, correction: correction && message.is_none() });
     if message.is_some() {
         return;
     }
@@ -258,18 +244,10 @@ fn overdue(connection: &mut Connection, now: UnixNanos, settings: &Settings) {
 fn unanswered_at(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
     let expects = match connection.original_tuple().protocol {
         IpProtocol::TCP => connection.tcp.is_some_and(|tcp| tcp.syns > 0),
-        _ => connection
-            .dns
-            .as_ref()
-            .is_some_and(|exchange| exchange.waiting()),
+        _ => connection.dns.as_ref().is_some_and(|exchange| exchange.waiting()),
     };
     let silent = connection.state == State::Opening && !connection.observed(Observation::Answered);
-    (expects && silent).then_some(UnixNanos(
-        connection
-            .first_packet
-            .0
-            .saturating_add(settings.unanswered_ns),
-    ))
+    (expects && silent).then_some(UnixNanos(connection.first_packet.0.saturating_add(settings.unanswered_ns)))
 }
 
 fn idle_at(connection: &Connection, settings: &Settings) -> UnixNanos {
@@ -288,11 +266,8 @@ fn is_over(connection: &Connection, now: UnixNanos, settings: &Settings) -> bool
 /// A closed connection lingers from its last packet on.
 fn over_due(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
     connection.emission.over_at?;
-    let linger = if matches!(connection.state, State::Idle | State::Unanswered) {
-        0
-    } else {
-        settings.linger_ns
-    };
+    let linger =
+        if matches!(connection.state, State::Idle | State::Unanswered) { 0 } else { settings.linger_ns };
     Some(UnixNanos(connection.last_packet.0.saturating_add(linger)))
 }
 
@@ -304,17 +279,8 @@ fn next_due(connection: &Connection, settings: &Settings) -> UnixNanos {
     }
     let settle = (!emission.settled).then_some(emission.settle_at);
     let quiet = connection.total() == emission.told;
-    let periodic = (!quiet && emission.settled).then_some(UnixNanos(
-        emission.told_at.0.saturating_add(settings.periodic_ns),
-    ));
-    let times = [
-        settle,
-        periodic,
-        unanswered_at(connection, settings),
-        over_due(connection, settings),
-    ];
-    times
-        .into_iter()
-        .flatten()
-        .fold(idle_at(connection, settings), UnixNanos::min)
+    let periodic = (!quiet && emission.settled)
+        .then_some(UnixNanos(emission.told_at.0.saturating_add(settings.periodic_ns)));
+    let times = [settle, periodic, unanswered_at(connection, settings), over_due(connection, settings)];
+    times.into_iter().flatten().fold(idle_at(connection, settings), UnixNanos::min)
 }

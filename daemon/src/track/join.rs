@@ -8,8 +8,7 @@ use std::cmp::Reverse;
 use weir_cluster::UnixNanos;
 
 use super::connection::{
-    Connection, ConnectionId, Counters, Emission, Gaps, NatSource, Observation, State, Verdict,
-    Witness,
+    Connection, ConnectionId, Counters, Emission, Gaps, NatSource, Observation, State, Verdict, Witness,
 };
 use super::nat::Fingerprint;
 use super::{Place, SECOND, Sink, Tracker};
@@ -49,16 +48,14 @@ impl Tracker {
         };
         let place = place.unwrap_or_else(|| self.begin(packet, sink));
         if let (Some(print), Some(connection)) = (print, self.connections.get(place.slot)) {
-            self.twins
-                .note(print, connection.id, packet.tuple, packet.at);
+            self.twins.note(print, connection.id, packet.tuple, packet.at);
         }
         Some(place)
     }
 
     /// A client's SYN on a connection that is over, or that began with another sequence number, begins a new one.
     fn begins_anew(&self, place: Place, packet: &Packet<'_>) -> bool {
-        let (Some(connection), Transport::Tcp(tcp)) =
-            (self.connections.get(place.slot), packet.transport)
+        let (Some(connection), Transport::Tcp(tcp)) = (self.connections.get(place.slot), packet.transport)
         else {
             return false;
         };
@@ -66,47 +63,27 @@ impl Tracker {
             return false;
         }
         let isn = connection.tcp.and_then(|tcp| tcp.client.isn);
-        isn.map_or_else(
-            || connection.state != State::Opening,
-            |isn| isn != tcp.sequence,
-        )
+        isn.map_or_else(|| connection.state != State::Opening, |isn| isn != tcp.sequence)
     }
 
-    fn testified_place(
-        &mut self,
-        entry: &ConntrackEntry,
-        packet: &Packet<'_>,
-        sink: Sink<'_>,
-    ) -> Place {
-        let other = if entry.original.form() == packet.tuple.form() {
-            entry.reply
-        } else {
-            entry.original
-        };
+    fn testified_place(&mut self, entry: &ConntrackEntry, packet: &Packet<'_>, sink: Sink<'_>) -> Place {
+        let other = if entry.original.form() == packet.tuple.form() { entry.reply } else { entry.original };
         if self.known(other).is_none() {
             self.begin(packet, sink);
         }
         self.tracked(entry, sink);
-        self.known(packet.tuple)
-            .unwrap_or_else(|| self.begin(packet, sink))
+        self.known(packet.tuple).unwrap_or_else(|| self.begin(packet, sink))
     }
 
     /// A new connection whose first packet this is.
     fn begin(&mut self, packet: &Packet<'_>, sink: Sink<'_>) -> Place {
         let (client_first, midstream) = orientation(packet);
-        let tuple = if client_first {
-            packet.tuple
-        } else {
-            packet.tuple.reversed()
-        };
+        let tuple = if client_first { packet.tuple } else { packet.tuple.reversed() };
         let icmp = match packet.transport {
             Transport::Icmp(icmp) => Some((icmp.kind, icmp.code)),
             _ => None,
         };
-        let gaps = Gaps {
-            midstream,
-            ..Gaps::default()
-        };
+        let gaps = Gaps { midstream, ..Gaps::default() };
         self.insert(tuple, packet.at, gaps, icmp, sink)
     }
 
@@ -172,11 +149,17 @@ impl Tracker {
         if connection.forms.len() >= MAX_FORMS {
             return None;
         }
-        let oriented = orient(&connection.forms, tuple);
+        let conntrack = source == NatSource::Conntrack;
+        let oriented = if conntrack { tuple } else { orient(&connection.forms, tuple) };
         connection.forms.push(oriented);
         let form = connection.forms.len() - 1;
-        if connection.nat_source != Some(NatSource::Conntrack) {
-            connection.backend = form;
+        if !conntrack && connection.nat_source != Some(NatSource::Conntrack) {
+            // The client's packets meet the client's form first, the server's the server's.
+            if oriented == tuple {
+                connection.backend = form;
+            } else {
+                connection.original = form;
+            }
             connection.nat_source = connection.nat_source.max(Some(source));
             connection.emission.correction |= connection.emission.settled;
         }
@@ -187,25 +170,30 @@ impl Tracker {
 
     /// Conntrack named an entry: joins the connections of both its forms, or keeps it for the packets to come.
     pub(super) fn tracked(&mut self, entry: &ConntrackEntry, sink: Sink<'_>) {
-        let original = self
-            .known(entry.original)
-            .filter(|place| self.is_open(*place));
+        let original = self.known(entry.original).filter(|place| self.is_open(*place));
         let reply = self.known(entry.reply).filter(|place| self.is_open(*place));
+        self.align(original, entry.original);
+        self.align(reply, entry.as_backend_sees());
         let slot = match (original, reply) {
             (None, None) => return self.testified.put(entry),
-            (Some(one), Some(other)) if one.slot != other.slot => {
-                self.merge(one.slot, other.slot, sink)
-            }
+            (Some(one), Some(other)) if one.slot != other.slot => self.merge(one.slot, other.slot, sink),
             (Some(one), _) | (None, Some(one)) => one.slot,
         };
         self.testify(slot, entry);
         self.reconsider(slot, sink);
     }
 
+    /// Conntrack knows who the client is: turns a connection round that has it the other way.
+    fn align(&mut self, place: Option<Place>, tuple: Tuple) {
+        let Some(place) = place else { return };
+        let Some(connection) = self.connections.get_mut(place.slot) else { return };
+        if connection.forms.get(place.form).is_some_and(|known| *known != tuple) {
+            connection.flip();
+        }
+    }
+
     fn is_open(&self, place: Place) -> bool {
-        self.connections
-            .get(place.slot)
-            .is_some_and(|connection| !connection.emission.ended)
+        self.connections.get(place.slot).is_some_and(|connection| !connection.emission.ended)
     }
 
     /// Writes conntrack's word into a connection: who is the client, and both forms.
@@ -223,17 +211,10 @@ impl Tracker {
         let (Some(original), Some(last)) = (original, last) else {
             return;
         };
-        if connection
-            .forms
-            .get(original.form)
-            .is_some_and(|known| *known != entry.original)
-        {
-            connection.flip();
-        }
         let translated = entry.original != backend;
         // A node's conntrack knows one leg; what packets showed of a further leg on this node stays in `forms` and the path.
-        let news = !connection.conntrack
-            && (connection.original, connection.backend) != (original.form, last.form);
+        let news =
+            !connection.conntrack && (connection.original, connection.backend) != (original.form, last.form);
         connection.emission.correction |= connection.emission.settled && news;
         connection.original = original.form;
         connection.backend = last.form;
@@ -244,21 +225,9 @@ impl Tracker {
 
     /// Two connections are one: the older takes over all that the younger saw. Returns the older one's slot.
     fn merge(&mut self, one: usize, other: usize, sink: Sink<'_>) -> usize {
-        let id_of = |slot: usize| {
-            self.connections
-                .get(slot)
-                .map_or(u64::MAX, |connection| connection.id.0)
-        };
-        let (keep, gone) = if id_of(one) <= id_of(other) {
-            (one, other)
-        } else {
-            (other, one)
-        };
-        if self
-            .connections
-            .get(gone)
-            .is_some_and(|connection| connection.emission.settled)
-        {
+        let id_of = |slot: usize| self.connections.get(slot).map_or(u64::MAX, |connection| connection.id.0);
+        let (keep, gone) = if id_of(one) <= id_of(other) { (one, other) } else { (other, one) };
+        if self.connections.get(gone).is_some_and(|connection| connection.emission.settled) {
             self.conclude(gone, sink);
         }
         let Some(younger) = self.connections.get(gone).cloned() else {
@@ -266,18 +235,9 @@ impl Tracker {
         };
         self.remove(gone);
         self.stats.merged += 1;
-        let offset = self
-            .connections
-            .get(keep)
-            .map_or(0, |connection| connection.forms.len());
+        let offset = self.connections.get(keep).map_or(0, |connection| connection.forms.len());
         for (form, tuple) in younger.forms.iter().enumerate() {
-            self.forms.insert(
-                tuple.form(),
-                Place {
-                    slot: keep,
-                    form: offset + form,
-                },
-            );
+            self.forms.insert(tuple.form(), Place { slot: keep, form: offset + form });
         }
         if let Some(older) = self.connections.get_mut(keep) {
             absorb(older, younger, offset);
@@ -319,11 +279,7 @@ impl Tracker {
         if news && connection.rule_names.len() < 8 {
             connection.rule_names.push(logged.prefix.clone());
         }
-        connection.observe(
-            Observation::Logged,
-            logged.at,
-            Witness::Rule(logged.prefix.clone()),
-        );
+        connection.observe(Observation::Logged, logged.at, Witness::Rule(logged.prefix.clone()));
         if news {
             self.tell_drop(slot, sink);
         }
@@ -331,11 +287,7 @@ impl Tracker {
 
     pub(super) fn expire_logged(&mut self, sink: Sink<'_>) {
         let now = self.now;
-        if self
-            .logged
-            .iter()
-            .any(|logged| now.0.saturating_sub(logged.at.0) > LOGGED_WAIT_NS)
-        {
+        if self.logged.iter().any(|logged| now.0.saturating_sub(logged.at.0) > LOGGED_WAIT_NS) {
             self.place_logged(sink);
         } else if !self.logged.is_empty() {
             let waiting = std::mem::take(&mut self.logged);
@@ -364,14 +316,8 @@ impl Tracker {
 
 fn logged_packet(logged: &LoggedPacket) -> Option<Packet<'_>> {
     let interface = InterfaceId(logged.in_ifindex);
-    decode::decode_ip(
-        logged.at,
-        interface,
-        Direction::Unknown,
-        &logged.packet,
-        &decode::Settings::default(),
-    )
-    .ok()
+    decode::decode_ip(logged.at, interface, Direction::Unknown, &logged.packet, &decode::Settings::default())
+        .ok()
 }
 
 /// Whether the sender is the client, and whether the beginning was missed.
@@ -400,25 +346,16 @@ fn orientation(packet: &Packet<'_>) -> (bool, bool) {
 
 /// A further form in the direction of those known: it shares the client's or the server's end with one of them.
 fn orient(forms: &[Tuple], tuple: Tuple) -> Tuple {
-    let forward = forms
-        .iter()
-        .any(|form| form.source == tuple.source || form.destination == tuple.destination);
-    let reverse = forms
-        .iter()
-        .any(|form| form.source == tuple.destination || form.destination == tuple.source);
-    if reverse && !forward {
-        tuple.reversed()
-    } else {
-        tuple
-    }
+    let forward =
+        forms.iter().any(|form| form.source == tuple.source || form.destination == tuple.destination);
+    let reverse =
+        forms.iter().any(|form| form.source == tuple.destination || form.destination == tuple.source);
+    if reverse && !forward { tuple.reversed() } else { tuple }
 }
 
 fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
     let same_way = older.forms.iter().any(|form| {
-        younger
-            .forms
-            .iter()
-            .any(|other| form.source == other.source || form.destination == other.destination)
+        younger.forms.iter().any(|other| form.source == other.source || form.destination == other.destination)
     });
     let opposed = !same_way
         && older.forms.iter().any(|form| {

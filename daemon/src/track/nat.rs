@@ -32,12 +32,7 @@ impl Testified {
     /// At most `capacity` forms are kept.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            entries: HashMap::new(),
-            order: VecDeque::new(),
-            capacity: capacity.max(2),
-            forgotten: 0,
-        }
+        Self { entries: HashMap::new(), order: VecDeque::new(), capacity: capacity.max(2), forgotten: 0 }
     }
 
     /// Keeps an entry under both of its forms.
@@ -109,10 +104,7 @@ impl Fingerprint {
                     u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement),
                     u64::from(tcp.flags.0) << 32 | u64::from(tcp.payload_len),
                 ];
-                Some(Self {
-                    hash: hash(&numbers, &[]),
-                    source: NatSource::Sequence,
-                })
+                Some(Self { hash: hash(&numbers, &[]), source: NatSource::Sequence })
             }
             Transport::Udp { payload, .. } if payload.len() >= 8 => Some(Self {
                 hash: hash(&[u64::from(packet.ip_id.unwrap_or(0))], payload),
@@ -151,27 +143,16 @@ impl Twins {
     /// At most `capacity` packets are remembered.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            sightings: HashMap::new(),
-            order: VecDeque::new(),
-            capacity: capacity.max(1),
-        }
+        Self { sightings: HashMap::new(), order: VecDeque::new(), capacity: capacity.max(1) }
     }
 
     /// The connection of which this packet, in another form, was seen before; and how that is known. None if there are two
     /// such: what is ambiguous is not joined.
     #[must_use]
-    pub fn find(
-        &self,
-        print: Fingerprint,
-        tuple: Tuple,
-        at: UnixNanos,
-    ) -> Option<(ConnectionId, NatSource)> {
+    pub fn find(&self, print: Fingerprint, tuple: Tuple, at: UnixNanos) -> Option<(ConnectionId, NatSource)> {
         let mut found = None;
         for sighting in self.sightings.get(&print)? {
-            if at.0.abs_diff(sighting.at.0) > TWIN_WINDOW_NS
-                || !share_one_end(sighting.tuple, tuple)
-            {
+            if at.0.abs_diff(sighting.at.0) > TWIN_WINDOW_NS || !share_one_end(sighting.tuple, tuple) {
                 continue;
             }
             if found.is_some_and(|known| known != sighting.connection) {
@@ -183,18 +164,8 @@ impl Twins {
     }
 
     /// Remembers a form's first packet of one way.
-    pub fn note(
-        &mut self,
-        print: Fingerprint,
-        connection: ConnectionId,
-        tuple: Tuple,
-        at: UnixNanos,
-    ) {
-        self.sightings.entry(print).or_default().push(Sighting {
-            connection,
-            tuple,
-            at,
-        });
+    pub fn note(&mut self, print: Fingerprint, connection: ConnectionId, tuple: Tuple, at: UnixNanos) {
+        self.sightings.entry(print).or_default().push(Sighting { connection, tuple, at });
         self.order.push_back((print, at));
         while self.order.len() > self.capacity || self.oldest_is_stale(at) {
             self.forget_oldest();
@@ -202,9 +173,7 @@ impl Twins {
     }
 
     fn oldest_is_stale(&self, now: UnixNanos) -> bool {
-        self.order
-            .front()
-            .is_some_and(|(_, at)| now.0.saturating_sub(at.0) > TWIN_WINDOW_NS)
+        self.order.front().is_some_and(|(_, at)| now.0.saturating_sub(at.0) > TWIN_WINDOW_NS)
     }
 
     fn forget_oldest(&mut self) {
@@ -240,83 +209,40 @@ mod tests {
         }
     }
 
-    const PRINT: Fingerprint = Fingerprint {
-        hash: 7,
-        source: NatSource::Sequence,
-    };
+    const PRINT: Fingerprint = Fingerprint { hash: 7, source: NatSource::Sequence };
 
     #[test]
     fn the_same_number_without_a_shared_end_is_a_coincidence() {
         let mut twins = Twins::new(8);
-        twins.note(
-            PRINT,
-            ConnectionId(1),
-            tuple("10.0.0.1:1000", "10.96.0.1:80"),
-            UnixNanos(0),
-        );
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos(0));
         let dnat = tuple("10.0.0.1:1000", "10.0.1.1:8080");
-        assert_eq!(
-            twins.find(PRINT, dnat, UnixNanos(1)),
-            Some((ConnectionId(1), NatSource::Sequence))
-        );
-        assert_eq!(
-            twins.find(PRINT, tuple("10.0.0.2:1000", "10.0.1.1:8080"), UnixNanos(1)),
-            None
-        );
-        assert_eq!(
-            twins.find(PRINT, tuple("10.0.0.1:1001", "10.0.1.1:8080"), UnixNanos(1)),
-            None
-        );
+        assert_eq!(twins.find(PRINT, dnat, UnixNanos(1)), Some((ConnectionId(1), NatSource::Sequence)));
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.2:1000", "10.0.1.1:8080"), UnixNanos(1)), None);
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1001", "10.0.1.1:8080"), UnixNanos(1)), None);
         assert_eq!(twins.find(PRINT, dnat, UnixNanos(TWIN_WINDOW_NS + 1)), None);
     }
 
     #[test]
     fn two_candidates_are_none() {
         let mut twins = Twins::new(8);
-        twins.note(
-            PRINT,
-            ConnectionId(1),
-            tuple("10.0.0.1:1000", "10.96.0.1:80"),
-            UnixNanos(0),
-        );
-        twins.note(
-            PRINT,
-            ConnectionId(2),
-            tuple("10.0.0.1:1000", "10.96.0.2:80"),
-            UnixNanos(0),
-        );
-        assert_eq!(
-            twins.find(PRINT, tuple("10.0.0.1:1000", "10.0.1.1:8080"), UnixNanos(1)),
-            None
-        );
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos(0));
+        twins.note(PRINT, ConnectionId(2), tuple("10.0.0.1:1000", "10.96.0.2:80"), UnixNanos(0));
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.0.1.1:8080"), UnixNanos(1)), None);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut twins = Twins::new(4);
         for number in 0..100 {
-            let print = Fingerprint {
-                hash: number,
-                source: NatSource::Sequence,
-            };
-            twins.note(
-                print,
-                ConnectionId(number),
-                tuple("10.0.0.1:1", "10.0.0.2:2"),
-                UnixNanos(number),
-            );
+            let print = Fingerprint { hash: number, source: NatSource::Sequence };
+            twins.note(print, ConnectionId(number), tuple("10.0.0.1:1", "10.0.0.2:2"), UnixNanos(number));
         }
         assert_eq!((twins.order.len(), twins.sightings.len()), (4, 4));
         let mut testified = Testified::new(4);
         for port in 1..100 {
             let original = tuple(&format!("10.0.0.1:{port}"), "10.96.0.1:80");
             let reply = tuple("10.0.1.1:8080", &format!("10.0.0.1:{port}"));
-            testified.put(&ConntrackEntry {
-                at: UnixNanos(0),
-                original,
-                reply,
-                zone: 0,
-            });
+            testified.put(&ConntrackEntry { at: UnixNanos(0), original, reply, zone: 0 });
         }
         assert!(testified.entries.len() <= 4);
         assert!(testified.forgotten > 0);

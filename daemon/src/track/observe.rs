@@ -5,9 +5,7 @@
 
 use weir_cluster::UnixNanos;
 
-use super::connection::{
-    Connection, Counts, Observation, PathPoint, State, Way, Witness, opposite,
-};
+use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, Witness, opposite};
 use super::dns::Exchange;
 use super::event::{Content, Message};
 use super::{Passage, Place, Sink, Tracker, l7, rank, tcp};
@@ -52,13 +50,7 @@ impl Tracker {
 
     /// An ICMP error about a known connection is evidence for that connection and no connection of its own.
     pub(super) fn icmp_error(&mut self, packet: &Packet<'_>, sink: Sink<'_>) -> bool {
-        let Transport::Icmp(Icmp {
-            kind,
-            code,
-            quoted: Some(quoted),
-            ..
-        }) = packet.transport
-        else {
+        let Transport::Icmp(Icmp { kind, code, quoted: Some(quoted), .. }) = packet.transport else {
             return false;
         };
         let Some(place) = self.known(quoted.tuple) else {
@@ -126,18 +118,12 @@ fn point_of(
 ) -> Option<usize> {
     let tunnelled = packet.tunnel.is_some();
     let found = connection.path.iter().position(|point| {
-        point.interface == packet.interface
-            && point.form == form
-            && point.tunnel.is_some() == tunnelled
+        point.interface == packet.interface && point.form == form && point.tunnel.is_some() == tunnelled
     });
     if found.is_some() || connection.path.len() >= MAX_PATH {
         return found;
     }
-    let forward_direction = if way == Way::Forward {
-        packet.direction
-    } else {
-        opposite(packet.direction)
-    };
+    let forward_direction = if way == Way::Forward { packet.direction } else { opposite(packet.direction) };
     connection.path.push(PathPoint {
         interface: packet.interface,
         role,
@@ -175,12 +161,7 @@ fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts,
 }
 
 fn nearer(connection: &Connection, point: usize) -> bool {
-    let role_of = |index: usize| {
-        connection
-            .path
-            .get(index)
-            .map_or(Role::Unknown, |point| point.role)
-    };
+    let role_of = |index: usize| connection.path.get(index).map_or(Role::Unknown, |point| point.role);
     point != connection.measured && rank(role_of(point)) > rank(role_of(connection.measured))
 }
 
@@ -212,9 +193,7 @@ fn witness(connection: &mut Connection, packet: &Packet<'_>, role: Role, way: Wa
         Way::Reverse if reset => {}
         Way::Reverse => {
             connection.observe(Observation::Answered, packet.at, device);
-            if connection.tcp.is_none()
-                && matches!(connection.state, State::Opening | State::Unanswered)
-            {
+            if connection.tcp.is_none() && matches!(connection.state, State::Opening | State::Unanswered) {
                 connection.state = State::Established;
             }
         }
@@ -252,8 +231,7 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) {
 
 fn reset_by_network(connection: &mut Connection, packet: &Packet<'_>) {
     let entered = connection.path.iter().any(|point| {
-        point.counters.reverse.packets > 0
-            && opposite(point.forward_direction) == Direction::Inbound
+        point.counters.reverse.packets > 0 && opposite(point.forward_direction) == Direction::Inbound
     });
     let known = packet.direction == Direction::Outbound;
     if known && !entered && !connection.observed(Observation::Answered) {
@@ -276,14 +254,8 @@ fn dns(connection: &mut Connection, payload: &[u8], packet: &Packet<'_>, way: Wa
         Way::Reverse => exchange.answered(&message, packet.at),
     };
     if connection.emission.waiting.len() < MAX_WAITING {
-        let content = Content::Dns {
-            message,
-            latency_ns,
-        };
-        connection.emission.waiting.push(Message {
-            at: UnixNanos(packet.at.0),
-            content,
-        });
+        let content = Content::Dns { message, latency_ns };
+        connection.emission.waiting.push(Message { at: UnixNanos(packet.at.0), content });
     } else {
         connection.gaps.truncated = true;
     }

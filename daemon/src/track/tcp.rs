@@ -60,18 +60,10 @@ impl Conversation {
     /// Packets on the wire that a captured segment stands for: segmentation offload shows one big one.
     #[must_use]
     pub fn wire_packets(&self, payload_len: u32) -> u64 {
-        let mss = [self.client.mss, self.server.mss]
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or(1460, u32::from);
+        let mss = [self.client.mss, self.server.mss].into_iter().flatten().min().map_or(1460, u32::from);
         // Options (timestamps: 12 bytes) take room in each segment of a stream.
         let room = mss.saturating_sub(12).max(1);
-        if payload_len <= mss {
-            1
-        } else {
-            u64::from(payload_len.div_ceil(room))
-        }
+        if payload_len <= mss { 1 } else { u64::from(payload_len.div_ceil(room)) }
     }
 
     /// Takes one segment and says what the state becomes.
@@ -125,11 +117,7 @@ impl Conversation {
         if tcp.flags.has(TcpFlags::RST) {
             self.closed_by = self.closed_by.or(Some(way));
             // After both FINs an RST is housekeeping, not news.
-            return if state == State::Closed {
-                State::Closed
-            } else {
-                State::Reset
-            };
+            return if state == State::Closed { State::Closed } else { State::Reset };
         }
         if matches!(state, State::Reset | State::Closed) {
             return state;
@@ -196,12 +184,7 @@ mod tests {
         let mut conversation = Conversation::default();
         let mut state = State::Opening;
         for (at, way, flags, sequence, length) in steps {
-            state = conversation.segment(
-                UnixNanos(*at),
-                *way,
-                &segment(*flags, *sequence, *length),
-                state,
-            );
+            state = conversation.segment(UnixNanos(*at), *way, &segment(*flags, *sequence, *length), state);
         }
         (conversation, state)
     }
@@ -224,10 +207,7 @@ mod tests {
         assert_eq!(conversation.server_rtt_ns(), Some(20));
         assert_eq!(conversation.client_rtt_ns(), Some(15));
         assert_eq!(conversation.closed_by, Some(Way::Reverse));
-        assert_eq!(
-            conversation.client.retransmissions + conversation.server.retransmissions,
-            0
-        );
+        assert_eq!(conversation.client.retransmissions + conversation.server.retransmissions, 0);
     }
 
     #[test]
