@@ -131,7 +131,7 @@ impl Tracker {
             by_id: HashMap::new(),
             logged: Vec::new(),
             timers: BinaryHeap::new(),
-            now: UnixNanos(0),
+            now: UnixNanos::from_nanos(0),
             next_id: 1,
             sight: 0,
             hand: 0,
@@ -191,7 +191,7 @@ impl Tracker {
     /// Lets time pass: tells what is due. A clock that is set back by more than 10 s makes every connection due, so that no
     /// timer waits for a time that will not come again.
     pub fn advance(&mut self, now: UnixNanos, sink: Sink<'_>) {
-        if now.0.saturating_add(10 * SECOND) < self.now.0 {
+        if now.plus_nanos(10 * SECOND) < self.now {
             self.restart_timers(now);
         }
         self.now = if self.timers.is_empty() && self.logged.is_empty() { now } else { self.now.max(now) };

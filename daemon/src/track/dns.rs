@@ -42,7 +42,7 @@ impl Exchange {
             open.id == message.id && open.name == message.name && open.kind == message.qtype
         })?;
         let question = self.open.remove(found)?;
-        Some(at.0.saturating_sub(question.at.0))
+        Some(at.nanos_since(question.at))
     }
 
     /// True if a question waits.

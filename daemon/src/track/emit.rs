@@ -73,7 +73,7 @@ impl Tracker {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        let due = next_due(connection, &self.settings).max(UnixNanos(now.0.saturating_add(1)));
+        let due = next_due(connection, &self.settings).max(now.plus_nanos(1));
         connection.emission.due = due;
         self.timers.push(Reverse((due, connection.id)));
     }
@@ -192,7 +192,7 @@ const fn is_news(state: State) -> bool {
 
 fn tell_periodic(connection: &mut Connection, now: UnixNanos, settings: &Settings, sink: Sink<'_>) {
     let quiet = connection.total() == connection.emission.told;
-    if !quiet && now.0.saturating_sub(connection.emission.told_at.0) >= settings.periodic_ns {
+    if !quiet && now.nanos_since(connection.emission.told_at) >= settings.periodic_ns {
         tell(connection, Reason::Periodic, None, now, sink);
     }
 }
@@ -247,7 +247,7 @@ fn unanswered_at(connection: &Connection, settings: &Settings) -> Option<UnixNan
         _ => connection.dns.as_ref().is_some_and(|exchange| exchange.waiting()),
     };
     let silent = connection.state == State::Opening && !connection.observed(Observation::Answered);
-    (expects && silent).then_some(UnixNanos(connection.first_packet.0.saturating_add(settings.unanswered_ns)))
+    (expects && silent).then_some(connection.first_packet.plus_nanos(settings.unanswered_ns))
 }
 
 fn idle_at(connection: &Connection, settings: &Settings) -> UnixNanos {
@@ -256,7 +256,7 @@ fn idle_at(connection: &Connection, settings: &Settings) -> UnixNanos {
         (IpProtocol::TCP, _) => settings.tcp_idle_ns,
         _ => settings.datagram_idle_ns,
     };
-    UnixNanos(connection.last_packet.0.saturating_add(wait))
+    connection.last_packet.plus_nanos(wait)
 }
 
 fn is_over(connection: &Connection, now: UnixNanos, settings: &Settings) -> bool {
@@ -268,19 +268,18 @@ fn over_due(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
     connection.emission.over_at?;
     let linger =
         if matches!(connection.state, State::Idle | State::Unanswered) { 0 } else { settings.linger_ns };
-    Some(UnixNanos(connection.last_packet.0.saturating_add(linger)))
+    Some(connection.last_packet.plus_nanos(linger))
 }
 
 fn next_due(connection: &Connection, settings: &Settings) -> UnixNanos {
     let emission = &connection.emission;
     if emission.ended {
         let since = emission.over_at.unwrap_or(connection.last_packet);
-        return UnixNanos(since.0.saturating_add(settings.tombstone_ns));
+        return since.plus_nanos(settings.tombstone_ns);
     }
     let settle = (!emission.settled).then_some(emission.settle_at);
     let quiet = connection.total() == emission.told;
-    let periodic = (!quiet && emission.settled)
-        .then_some(UnixNanos(emission.told_at.0.saturating_add(settings.periodic_ns)));
+    let periodic = (!quiet && emission.settled).then_some(emission.told_at.plus_nanos(settings.periodic_ns));
     let times = [settle, periodic, unanswered_at(connection, settings), over_due(connection, settings)];
     times.into_iter().flatten().fold(idle_at(connection, settings), UnixNanos::min)
 }

@@ -99,7 +99,7 @@ impl Tracker {
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
         self.stats.begun += 1;
-        let due = UnixNanos(self.now.0.saturating_add(self.settings.settle_ns));
+        let due = self.now.plus_nanos(self.settings.settle_ns);
         let connection = Connection {
             id,
             forms: vec![tuple],
@@ -287,7 +287,7 @@ impl Tracker {
 
     pub(super) fn expire_logged(&mut self, sink: Sink<'_>) {
         let now = self.now;
-        if self.logged.iter().any(|logged| now.0.saturating_sub(logged.at.0) > LOGGED_WAIT_NS) {
+        if self.logged.iter().any(|logged| now.nanos_since(logged.at) > LOGGED_WAIT_NS) {
             self.place_logged(sink);
         } else if !self.logged.is_empty() {
             let waiting = std::mem::take(&mut self.logged);

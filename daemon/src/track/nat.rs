@@ -152,7 +152,9 @@ impl Twins {
     pub fn find(&self, print: Fingerprint, tuple: Tuple, at: UnixNanos) -> Option<(ConnectionId, NatSource)> {
         let mut found = None;
         for sighting in self.sightings.get(&print)? {
-            if at.0.abs_diff(sighting.at.0) > TWIN_WINDOW_NS || !share_one_end(sighting.tuple, tuple) {
+            if at.as_nanos().abs_diff(sighting.at.as_nanos()) > TWIN_WINDOW_NS
+                || !share_one_end(sighting.tuple, tuple)
+            {
                 continue;
             }
             if found.is_some_and(|known| known != sighting.connection) {
@@ -173,7 +175,7 @@ impl Twins {
     }
 
     fn oldest_is_stale(&self, now: UnixNanos) -> bool {
-        self.order.front().is_some_and(|(_, at)| now.0.saturating_sub(at.0) > TWIN_WINDOW_NS)
+        self.order.front().is_some_and(|(_, at)| now.nanos_since(*at) > TWIN_WINDOW_NS)
     }
 
     fn forget_oldest(&mut self) {
@@ -214,20 +216,32 @@ mod tests {
     #[test]
     fn the_same_number_without_a_shared_end_is_a_coincidence() {
         let mut twins = Twins::new(8);
-        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos(0));
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos::from_nanos(0));
         let dnat = tuple("10.0.0.1:1000", "10.0.1.1:8080");
-        assert_eq!(twins.find(PRINT, dnat, UnixNanos(1)), Some((ConnectionId(1), NatSource::Sequence)));
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.2:1000", "10.0.1.1:8080"), UnixNanos(1)), None);
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1001", "10.0.1.1:8080"), UnixNanos(1)), None);
-        assert_eq!(twins.find(PRINT, dnat, UnixNanos(TWIN_WINDOW_NS + 1)), None);
+        assert_eq!(
+            twins.find(PRINT, dnat, UnixNanos::from_nanos(1)),
+            Some((ConnectionId(1), NatSource::Sequence))
+        );
+        assert_eq!(
+            twins.find(PRINT, tuple("10.0.0.2:1000", "10.0.1.1:8080"), UnixNanos::from_nanos(1)),
+            None
+        );
+        assert_eq!(
+            twins.find(PRINT, tuple("10.0.0.1:1001", "10.0.1.1:8080"), UnixNanos::from_nanos(1)),
+            None
+        );
+        assert_eq!(twins.find(PRINT, dnat, UnixNanos::from_nanos(TWIN_WINDOW_NS + 1)), None);
     }
 
     #[test]
     fn two_candidates_are_none() {
         let mut twins = Twins::new(8);
-        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos(0));
-        twins.note(PRINT, ConnectionId(2), tuple("10.0.0.1:1000", "10.96.0.2:80"), UnixNanos(0));
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.0.1.1:8080"), UnixNanos(1)), None);
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos::from_nanos(0));
+        twins.note(PRINT, ConnectionId(2), tuple("10.0.0.1:1000", "10.96.0.2:80"), UnixNanos::from_nanos(0));
+        assert_eq!(
+            twins.find(PRINT, tuple("10.0.0.1:1000", "10.0.1.1:8080"), UnixNanos::from_nanos(1)),
+            None
+        );
     }
 
     #[test]
@@ -235,14 +249,19 @@ mod tests {
         let mut twins = Twins::new(4);
         for number in 0..100 {
             let print = Fingerprint { hash: number, source: NatSource::Sequence };
-            twins.note(print, ConnectionId(number), tuple("10.0.0.1:1", "10.0.0.2:2"), UnixNanos(number));
+            twins.note(
+                print,
+                ConnectionId(number),
+                tuple("10.0.0.1:1", "10.0.0.2:2"),
+                UnixNanos::from_nanos(number),
+            );
         }
         assert_eq!((twins.order.len(), twins.sightings.len()), (4, 4));
         let mut testified = Testified::new(4);
         for port in 1..100 {
             let original = tuple(&format!("10.0.0.1:{port}"), "10.96.0.1:80");
             let reply = tuple("10.0.1.1:8080", &format!("10.0.0.1:{port}"));
-            testified.put(&ConntrackEntry { at: UnixNanos(0), original, reply, zone: 0 });
+            testified.put(&ConntrackEntry { at: UnixNanos::from_nanos(0), original, reply, zone: 0 });
         }
         assert!(testified.entries.len() <= 4);
         assert!(testified.forgotten > 0);

@@ -3,8 +3,6 @@
 //! Counters are kept for every point. TCP and DNS are read at the measured point alone: the one nearest to a pod, the first
 //! of equals. When a nearer one shows up (the same first packet, microseconds later), reading starts anew there.
 
-use weir_cluster::UnixNanos;
-
 use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, Witness, opposite};
 use super::dns::Exchange;
 use super::event::{Content, Message};
@@ -255,7 +253,7 @@ fn dns(connection: &mut Connection, payload: &[u8], packet: &Packet<'_>, way: Wa
     };
     if connection.emission.waiting.len() < MAX_WAITING {
         let content = Content::Dns { message, latency_ns };
-        connection.emission.waiting.push(Message { at: UnixNanos(packet.at.0), content });
+        connection.emission.waiting.push(Message { at: packet.at, content });
     } else {
         connection.gaps.truncated = true;
     }

@@ -48,13 +48,13 @@ impl Conversation {
         if self.syns != 1 {
             return None;
         }
-        Some(self.syn_ack_at?.0.saturating_sub(self.syn_at?.0))
+        Some(self.syn_ack_at?.nanos_since(self.syn_at?))
     }
 
     /// From SYN-ACK to ACK, nanoseconds.
     #[must_use]
     pub fn client_rtt_ns(&self) -> Option<u64> {
-        Some(self.ack_at?.0.saturating_sub(self.syn_ack_at?.0))
+        Some(self.ack_at?.nanos_since(self.syn_ack_at?))
     }
 
     /// Packets on the wire that a captured segment stands for: segmentation offload shows one big one.
@@ -184,7 +184,12 @@ mod tests {
         let mut conversation = Conversation::default();
         let mut state = State::Opening;
         for (at, way, flags, sequence, length) in steps {
-            state = conversation.segment(UnixNanos(*at), *way, &segment(*flags, *sequence, *length), state);
+            state = conversation.segment(
+                UnixNanos::from_nanos(*at),
+                *way,
+                &segment(*flags, *sequence, *length),
+                state,
+            );
         }
         (conversation, state)
     }

@@ -100,7 +100,7 @@ impl World {
             vni: 1,
         });
         let packet = Packet {
-            at: UnixNanos(self.now),
+            at: UnixNanos::from_nanos(self.now),
             interface: InterfaceId(device.0),
             direction,
             frame_len: 100,
@@ -117,7 +117,14 @@ impl World {
         self.feed(|tracker, sink| tracker.packet(&packet, device.1, sink));
     }
 
-    fn tcp(&mut self, device: (u32, Role), direction: Direction, tuple: Tuple, flags: u16, numbers: (u32, u32)) {
+    fn tcp(
+        &mut self,
+        device: (u32, Role),
+        direction: Direction,
+        tuple: Tuple,
+        flags: u16,
+        numbers: (u32, u32),
+    ) {
         let tcp = Tcp {
             sequence: numbers.0,
             acknowledgement: numbers.1,
@@ -154,13 +161,13 @@ impl World {
     }
 
     fn conntrack(&mut self, original: Tuple, reply: Tuple) {
-        let entry = ConntrackEntry { at: UnixNanos(self.now), original, reply, zone: 0 };
+        let entry = ConntrackEntry { at: UnixNanos::from_nanos(self.now), original, reply, zone: 0 };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Tracked(entry), sink));
     }
 
     fn wait(&mut self, nanos: u64) {
         self.now += nanos;
-        let now = UnixNanos(self.now);
+        let now = UnixNanos::from_nanos(self.now);
         self.feed(|tracker, sink| tracker.advance(now, sink));
     }
 
@@ -185,7 +192,8 @@ fn a_call_to_a_service_is_one_connection_without_conntrack() {
     assert_eq!(end.nat, Some(NatSource::Sequence));
     assert_eq!((end.packets, end.points), ((4, 2), 3));
     assert_eq!((end.verdict, end.state), (Verdict::Forwarded, State::Closed));
-    let sum: (u64, u64) = world.told.iter().fold((0, 0), |sum, told| (sum.0 + told.delta.0, sum.1 + told.delta.1));
+    let sum: (u64, u64) =
+        world.told.iter().fold((0, 0), |sum, told| (sum.0 + told.delta.0, sum.1 + told.delta.1));
     assert_eq!(sum, (4, 2), "the deltas add up to the total");
 }
 
@@ -248,7 +256,13 @@ fn a_node_port_call_shares_no_end_and_needs_conntrack() {
 fn without_conntrack_a_doubly_translated_call_is_two_and_never_a_wrong_one() {
     let mut world = World::new();
     world.tcp(FLANNEL, Direction::Outbound, tuple("10.244.1.0:20001", BACKEND), SYN, (5, 0));
-    world.tcp((7, Role::Underlay), Direction::Inbound, tuple("172.18.0.9:51000", "192.168.0.1:30080"), SYN, (5, 0));
+    world.tcp(
+        (7, Role::Underlay),
+        Direction::Inbound,
+        tuple("172.18.0.9:51000", "192.168.0.1:30080"),
+        SYN,
+        (5, 0),
+    );
     world.wait(SECOND);
     assert_eq!(world.told.iter().map(|told| told.id).max(), Some(2));
     assert!(world.told.iter().all(|told| told.nat.is_none()));
@@ -276,11 +290,7 @@ fn an_unreachable_service_is_rejected_by_whom_the_icmp_names() {
     world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
     let quoted = Some(Quoted { tuple: tuple(CLIENT, VIP), tcp_sequence: Some(100) });
     let icmp = Icmp { kind: 3, code: 3, quoted, mtu: None };
-    let from_node = Tuple::new(
-        IpProtocol::ICMP,
-        ("10.244.1.1".parse().unwrap(), 0),
-        (addr(CLIENT).ip(), 0),
-    );
+    let from_node = Tuple::new(IpProtocol::ICMP, ("10.244.1.1".parse().unwrap(), 0), (addr(CLIENT).ip(), 0));
     world.seen(VETH, Direction::Outbound, from_node, Transport::Icmp(icmp));
     world.wait(SECOND);
     assert_eq!(world.ends().len(), 1);

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs every test, the privileged ones included: `tests/run.sh` is all the set-up there is.
+#
+# Installs what is missing (Debian, Ubuntu), then format, lints, tests and the demo's own check. The privileged tests make
+# network namespaces of their own and remove them, whatever happens.
+#   WEIR_CORPUS=DIR   the capture corpus; without it the tests that need it are skipped, and the last lines say how many
+#   WEIR_NO_SKIP=1    a skip is a failure
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+install_missing() {
+  local missing=() pair
+  for pair in ip:iproute2 iptables:iptables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl tmux:tmux pkg-config:pkg-config cc:build-essential; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
+  done
+  [ -e /usr/include/pcap/pcap.h ] || missing+=(libpcap-dev)
+  [ "${#missing[@]}" -eq 0 ] && return
+  say "installing ${missing[*]}"
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+export PATH="$PATH:/usr/sbin:/sbin"
+[ "$(id -u)" -eq 0 ] || { echo "tests/run.sh: needs root, for network namespaces and packet capture" >&2; exit 1; }
+install_missing
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+if cargo fmt --version >/dev/null 2>&1; then
+  say "format"
+  cargo fmt --all --check
+fi
+if cargo clippy --version >/dev/null 2>&1; then
+  say "lints"
+  cargo clippy --workspace --all-targets --all-features -- -D warnings
+fi
+say "tests"
+cargo test --workspace --all-features --no-fail-fast -- --show-output 2>&1 | tee "$log"
+say "the demo, checked"
+deploy/demo.sh --check
+
+skipped=$(grep -c '^skipped: ' "$log" || true)
+if [ "$skipped" -gt 0 ]; then
+  grep '^skipped: ' "$log" | sort | uniq -c
+  echo "tests skipped: $skipped"
+  [ -z "${WEIR_NO_SKIP:-}" ] || exit 1
+fi
+grep -h '^test result:' "$log" | awk '{p+=$4; f+=$6} END {printf "%d passed, %d failed, '"$skipped"' skipped\n", p, f}'
