@@ -3,8 +3,12 @@
 //! A source hands over batches, so that a thread change costs little a frame; the queue between a live source and the
 //! pipeline is bounded in batches, and what does not fit is dropped newest first and counted. Nothing here reads bytes.
 
+pub mod links;
+pub mod live;
+
 use std::fmt;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use weir_cluster::UnixNanos;
 
@@ -108,6 +112,15 @@ pub enum Input {
     Testimony(Testimony),
     /// So many frames were lost before this point.
     Lost(Loss),
+}
+
+/// Where a live source puts what it has. False: the queue was full and the input was dropped, which the source counts.
+pub type Sink = Box<dyn FnMut(Input) -> bool + Send>;
+
+/// The sink that feeds a bounded queue and never waits for it.
+#[must_use]
+pub fn sink(queue: SyncSender<Input>) -> Sink {
+    Box::new(move |input| queue.try_send(input).is_ok())
 }
 
 /// Frames that were lost, by where.

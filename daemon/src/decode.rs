@@ -7,8 +7,19 @@ use std::net::IpAddr;
 
 use weir_cluster::UnixNanos;
 
-use crate::capture::{Direction, InterfaceId};
+use crate::capture::{Direction, Frame, InterfaceId};
 use crate::tuple::{IpProtocol, Tuple};
+
+mod ip;
+mod link;
+mod transport;
+mod tunnel;
+mod wire;
+
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod tests;
 
 /// A decoded packet.
 #[derive(Clone, Copy, Debug)]
@@ -220,13 +231,83 @@ impl IpProtocol {
         matches!(self, Self::ICMP | Self::ICMPV6)
     }
 }
+/// What is known of a packet from outside its bytes.
+#[derive(Clone, Copy)]
+struct Envelope {
+    at: UnixNanos,
+    interface: InterfaceId,
+    direction: Direction,
+    /// None: as long as the IP packet.
+    frame_len: Option<u32>,
+}
+
+impl Envelope {
+    const fn of(packet: &Packet<'_>) -> Self {
+        Self {
+            at: packet.at,
+            interface: packet.interface,
+            direction: packet.direction,
+            frame_len: Some(packet.frame_len),
+        }
+    }
+}
+
+/// Decodes a captured frame.
+///
+/// # Errors
+/// The reason why there is no packet in it.
+pub fn decode<'a>(frame: &Frame<'a>, settings: &Settings) -> Result<Packet<'a>, Undecodable> {
+    // A file may claim that less was on the wire than it holds.
+    let frame_len = frame.original_len.max(wire::len_of(frame.bytes));
+    let linked = link::read(frame.link, frame.bytes, frame_len)?;
+    let direction = match frame.direction {
+        Direction::Unknown => linked.direction,
+        known => known,
+    };
+    let envelope =
+        Envelope { at: frame.at, interface: frame.interface, direction, frame_len: Some(frame_len) };
+    let packet = assemble(envelope, linked.ethernet, linked.rest, Some(linked.wire_len))?;
+    Ok(tunnel::innermost(packet, settings))
+}
+
+/// Decodes a packet from its IP header on, as NFLOG gives it. Its frame length is its IP length.
+///
+/// # Errors
+/// The reason why there is no packet in it.
 pub fn decode_ip<'a>(
     at: UnixNanos,
     interface: InterfaceId,
     direction: Direction,
     bytes: &'a [u8],
-    _settings: &Settings,
+    settings: &Settings,
 ) -> Result<Packet<'a>, Undecodable> {
-    let _ = (at, interface, direction, bytes);
-    Err(Undecodable::NotIp)
+    let envelope = Envelope { at, interface, direction, frame_len: None };
+    let packet = assemble(envelope, None, bytes, None)?;
+    Ok(tunnel::innermost(packet, settings))
+}
+
+/// Makes the packet whose IP header `bytes` begin with; `wire_len` is how much followed on the wire, where known.
+fn assemble<'a>(
+    envelope: Envelope,
+    ethernet: Option<([u8; 6], [u8; 6])>,
+    bytes: &'a [u8],
+    wire_len: Option<u32>,
+) -> Result<Packet<'a>, Undecodable> {
+    let datagram = ip::read(bytes, wire_len)?;
+    let (ports, transport) = transport::read(&datagram)?;
+    Ok(Packet {
+        at: envelope.at,
+        interface: envelope.interface,
+        direction: envelope.direction,
+        frame_len: envelope.frame_len.unwrap_or(datagram.ip_len),
+        ethernet,
+        tuple: Tuple::new(datagram.protocol, (datagram.source, ports.0), (datagram.destination, ports.1)),
+        ip_len: datagram.ip_len,
+        ip_id: datagram.ip_id,
+        ttl: datagram.ttl,
+        fragment: datagram.fragment,
+        transport,
+        tunnel: None,
+        truncated: datagram.truncated,
+    })
 }

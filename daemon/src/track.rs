@@ -6,13 +6,16 @@
 //! ends early, is told so, and counted. A packet that cannot be joined is a connection of its own, never a guess.
 
 pub mod connection;
+mod counters;
 mod dns;
 mod emit;
 pub mod event;
 mod join;
 pub mod l7;
+mod logged;
 pub mod nat;
 mod observe;
+mod path;
 pub mod tcp;
 
 use std::cmp::Reverse;
@@ -22,12 +25,13 @@ use hashbrown::HashMap;
 use slab::Slab;
 use weir_cluster::UnixNanos;
 
-use crate::capture::{InterfaceId, Role};
+use crate::capture::Role;
 use crate::decode::Packet;
-use crate::testimony::{LoggedPacket, Testimony};
+use crate::testimony::Testimony;
 use crate::tuple::{FormKey, Tuple};
 use connection::{Connection, ConnectionId};
 use event::Event;
+use logged::Waiting;
 use nat::{Testified, Twins};
 
 /// Bounds and times of the tracker, nanoseconds where `_ns`.
@@ -85,10 +89,12 @@ pub struct Stats {
     pub evicted: u64,
     /// Connections found to be one after both were begun.
     pub merged: u64,
-    /// ICMP errors and later fragments that belong to no known connection.
+    /// Later fragments: without ports they belong to no connection.
     pub unmatched: u64,
     /// Logged packets of which no frame was seen.
     pub logged_unseen: u64,
+    /// Messages of application protocols that were not told for lack of room.
+    pub messages_dropped: u64,
 }
 
 /// Where an event goes.
@@ -109,11 +115,11 @@ pub struct Tracker {
     by_id: HashMap<ConnectionId, usize>,
     testified: Testified,
     twins: Twins,
-    logged: Vec<LoggedPacket>,
+    logged: Waiting,
     timers: BinaryHeap<Reverse<(UnixNanos, ConnectionId)>>,
     now: UnixNanos,
     next_id: u64,
-    sight: u64,
+    losses: u64,
     hand: usize,
     stats: Stats,
 }
@@ -129,11 +135,11 @@ impl Tracker {
             connections: Slab::new(),
             forms: HashMap::new(),
             by_id: HashMap::new(),
-            logged: Vec::new(),
+            logged: Waiting::default(),
             timers: BinaryHeap::new(),
             now: UnixNanos::from_nanos(0),
             next_id: 1,
-            sight: 0,
+            losses: 0,
             hand: 0,
             stats: Stats::default(),
         }
@@ -164,50 +170,56 @@ impl Tracker {
         if self.icmp_error(packet, sink) {
             return;
         }
-        let Some(place) = self.place_of(packet, sink) else {
+        let Some(place) = self.place_of(packet, role, sink) else {
             self.stats.unmatched += 1;
             return;
         };
         self.count(place, packet, role);
         self.reconsider(place.slot, sink);
+        self.claim_logged(sink);
     }
 
     /// Takes what the kernel says of itself.
     pub fn testimony(&mut self, testimony: &Testimony, sink: Sink<'_>) {
         match testimony {
-            Testimony::Tracked(entry) => self.tracked(entry, sink),
+            Testimony::Tracked(entry) => {
+                self.tracked(entry, sink);
+                self.claim_logged(sink);
+            }
             Testimony::Untracked(entry) => self.testified.drop_entry(entry),
             Testimony::Logged(logged) => self.logged(logged, sink),
         }
     }
 
-    /// Frames were lost: every open connection may lack some.
-    pub fn capture_lost(&mut self) {
-        for (_, connection) in &mut self.connections {
-            connection.gaps.capture_loss = true;
-        }
+    /// Frames were lost: every open connection may lack some. Each is marked when it is looked at next.
+    pub const fn capture_lost(&mut self) {
+        self.losses += 1;
     }
 
-    /// Lets time pass: tells what is due. A clock that is set back by more than 10 s makes every connection due, so that no
-    /// timer waits for a time that will not come again.
+    /// Lets time pass: tells what is due, at the time it was due, so that a replay tells the same as a live run however often
+    /// this is called. A clock that is set back by more than 10 s makes every connection due, so that no timer waits for a time
+    /// that will not come again.
     pub fn advance(&mut self, now: UnixNanos, sink: Sink<'_>) {
         if now.plus_nanos(10 * SECOND) < self.now {
             self.restart_timers(now);
         }
-        self.now = if self.timers.is_empty() && self.logged.is_empty() { now } else { self.now.max(now) };
-        self.expire_logged(sink);
+        let idle = self.timers.is_empty() && self.logged.is_empty();
+        let now = if idle { now } else { self.now.max(now) };
         while let Some(Reverse((due, id))) = self.timers.peek().copied() {
-            if due > self.now {
+            if due > now {
                 break;
             }
             self.timers.pop();
+            self.now = self.now.max(due);
             self.fire(id, due, sink);
         }
+        self.now = now;
+        self.expire_logged(sink);
     }
 
     /// Tells every connection's end, as when a capture file is over. The table is empty after it.
     pub fn finish(&mut self, sink: Sink<'_>) {
-        self.place_logged(sink);
+        self.tell_all_logged(sink);
         let mut ids: Vec<ConnectionId> = self.by_id.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -229,6 +241,7 @@ impl Tracker {
             connection.emission.over_at = connection.emission.over_at.map(|at| at.min(now));
             self.timers.push(Reverse((now, connection.id)));
         }
+        self.logged.set_back(now);
         self.now = now;
     }
 
@@ -249,7 +262,7 @@ impl Tracker {
         self.forms.get(&tuple.form()).copied()
     }
 
-    /// Device of a path point, for those who tell of it.
+    /// The connection of that number, while it is in the table.
     #[must_use]
     pub fn find(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections.get(*self.by_id.get(&id)?)
@@ -266,9 +279,6 @@ const fn rank(role: Role) -> u8 {
         Role::Unknown | Role::Loopback => 0,
     }
 }
-
-/// A device together with the way a packet passed it.
-type Passage = (InterfaceId, crate::capture::Direction);
 
 #[cfg(test)]
 mod tests;

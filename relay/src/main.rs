@@ -1,2 +1,73 @@
-//! Skeleton.
-fn main() {}
+//! The relay's command: flags in, a running relay, signals to its end.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use weir_relay::app::App;
+use weir_relay::config::{Args, Config};
+
+fn main() -> ExitCode {
+    match start(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "why the command failed, in one sentence, whatever is logged"
+            )]
+            {
+                eprintln!("weir-relay: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: Args) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log).with_context(|| {
+        format!("--log {:?} is no filter: write info, debug, or target=level,...", args.log)
+    })?;
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured).with_writer(std::io::stderr).init();
+    let config = args.check()?;
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let result = runtime.block_on(run(config));
+    // What still runs after a second signal is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let within = config.stop_deadline;
+    let mut app = App::start(config).await?;
+    let failed = tokio::select! {
+        () = either(&mut terminate, &mut interrupt) => None,
+        name = app.failed() => Some(name),
+    };
+    tracing::info!("stopping");
+    tokio::select! {
+        cut_off = app.stop(within) => {
+            if !cut_off.is_empty() {
+                tracing::warn!("cut off after {} s: {}", within.as_secs(), cut_off.join(", "));
+            }
+        }
+        () = either(&mut terminate, &mut interrupt) => tracing::warn!("stopped at once by a second signal"),
+    }
+    match failed {
+        None => Ok(()),
+        Some(name) => anyhow::bail!("{name} ended unexpectedly"),
+    }
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}

@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use weir_cluster::UnixNanos;
 
+pub use super::counters::{Counters, Counts};
 use super::dns::Exchange;
+pub use super::path::PathPoint;
+use super::path::UNKNOWN_POSITION;
 use super::tcp::Conversation;
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{TcpFlags, Tunnel};
+use crate::decode::TcpFlags;
 use crate::tuple::Tuple;
 
 /// Number of a connection on this node, from 1 in each run.
@@ -24,97 +27,6 @@ pub enum Way {
     Forward,
     /// From the server.
     Reverse,
-}
-
-/// Counts of one way through one point.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Packets as the device carried them.
-    pub packets: u64,
-    /// Packets on the wire that these stand for, by the segment size.
-    pub wire_packets: u64,
-    /// Bytes from the IP header on.
-    pub ip_bytes: u64,
-    /// Bytes of the whole frames.
-    pub frame_bytes: u64,
-    /// Bytes of transport payload.
-    pub payload_bytes: u64,
-}
-
-impl Counts {
-    /// Adds one packet's counts.
-    pub const fn add(&mut self, more: &Self) {
-        self.packets += more.packets;
-        self.wire_packets += more.wire_packets;
-        self.ip_bytes += more.ip_bytes;
-        self.frame_bytes += more.frame_bytes;
-        self.payload_bytes += more.payload_bytes;
-    }
-
-    /// What was counted since `earlier`; 0 where a changed measuring point made it less.
-    #[must_use]
-    pub const fn since(&self, earlier: &Self) -> Self {
-        Self {
-            packets: self.packets.saturating_sub(earlier.packets),
-            wire_packets: self.wire_packets.saturating_sub(earlier.wire_packets),
-            ip_bytes: self.ip_bytes.saturating_sub(earlier.ip_bytes),
-            frame_bytes: self.frame_bytes.saturating_sub(earlier.frame_bytes),
-            payload_bytes: self.payload_bytes.saturating_sub(earlier.payload_bytes),
-        }
-    }
-}
-
-/// Counts of both ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// From the client.
-    pub forward: Counts,
-    /// From the server.
-    pub reverse: Counts,
-}
-
-impl Counters {
-    /// The counts of one way, to add to.
-    pub const fn way(&mut self, way: Way) -> &mut Counts {
-        match way {
-            Way::Forward => &mut self.forward,
-            Way::Reverse => &mut self.reverse,
-        }
-    }
-
-    /// See [`Counts::since`].
-    #[must_use]
-    pub const fn since(&self, earlier: &Self) -> Self {
-        Self { forward: self.forward.since(&earlier.forward), reverse: self.reverse.since(&earlier.reverse) }
-    }
-
-    /// Swaps the ways, when the client turns out to be the other end.
-    pub const fn flip(&mut self) {
-        std::mem::swap(&mut self.forward, &mut self.reverse);
-    }
-}
-
-/// A device where the connection was seen, in one form and one wrapping.
-#[derive(Clone, Debug)]
-pub struct PathPoint {
-    /// The device.
-    pub interface: InterfaceId,
-    /// Its role.
-    pub role: Role,
-    /// Which form of the addresses, an index into [`Connection::forms`].
-    pub form: usize,
-    /// The encapsulation there, outer addresses in the forward direction, of the latest packet.
-    pub tunnel: Option<Tunnel>,
-    /// How the forward direction passes the device.
-    pub forward_direction: Direction,
-    /// First packet here.
-    pub first: UnixNanos,
-    /// Last packet here.
-    pub last: UnixNanos,
-    /// Last forward packet here, in the order of sight over all points; 0 for none.
-    pub last_forward_sight: u64,
-    /// What passed.
-    pub counters: Counters,
 }
 
 /// How a second form was found to be the same connection. Stronger is greater.
@@ -250,6 +162,10 @@ pub struct Connection {
     pub rule_names: Vec<Arc<str>>,
     /// What is missing.
     pub gaps: Gaps,
+    /// Packets that are still compared with those of other connections: only the first of each.
+    pub(super) prints_left: u8,
+    /// Capture losses counted when it began.
+    pub(super) losses: u64,
     /// TCP flags from the client since the last flow.
     pub flags_forward: TcpFlags,
     /// ICMP type and code of the first message.
@@ -299,10 +215,11 @@ impl Connection {
         self.forms.get(self.backend).copied().unwrap_or(self.forms[0])
     }
 
-    /// The counters that count.
+    /// The counters that count: those of the measured point, never less than what was told before from another.
     #[must_use]
     pub fn total(&self) -> Counters {
-        self.path.get(self.measured).map(|point| point.counters).unwrap_or_default()
+        let measured = self.path.get(self.measured).map(|point| point.counters).unwrap_or_default();
+        measured.at_least(&self.emission.told)
     }
 
     /// True if `observation` was made.
@@ -311,26 +228,30 @@ impl Connection {
         self.evidence.iter().any(|evidence| evidence.observation == observation)
     }
 
-    /// The verdict that the evidence supports. A log rule may log what it lets pass, so delivery outweighs it.
+    /// The verdict that the evidence supports. A log rule may log what it lets pass: delivery outweighs it, and so does a packet
+    /// that left the node, since the kernel's log stands before every device that sends.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let passed = [Observation::Delivered, Observation::Answered, Observation::ResetByEndpoint];
         if passed.iter().any(|kind| self.observed(*kind)) {
             Verdict::Forwarded
-        } else if self.observed(Observation::Logged) {
+        } else if self.observed(Observation::Logged) && !self.left_the_node() {
             Verdict::Dropped
         } else {
             Verdict::Traced
         }
     }
 
-    /// The farthest point of the forward way: where its latest forward packet was seen last.
-    #[must_use]
-    pub fn farthest(&self) -> Option<&PathPoint> {
+    fn left_the_node(&self) -> bool {
         self.path
             .iter()
-            .filter(|point| point.last_forward_sight > 0)
-            .max_by_key(|point| point.last_forward_sight)
+            .any(|point| point.counters.forward.packets > 0 && point.forward_direction == Direction::Outbound)
+    }
+
+    /// The farthest point on the forward way where its packets were seen.
+    #[must_use]
+    pub fn farthest(&self) -> Option<&PathPoint> {
+        self.path.iter().filter(|point| point.counters.forward.packets > 0).max_by_key(|point| point.along())
     }
 
     /// True if packets of one way only were seen, on every point.
@@ -350,6 +271,13 @@ impl Connection {
         true
     }
 
+    /// Takes an observation back that turned out to be none.
+    pub(super) fn retract(&mut self, observation: Observation) -> bool {
+        let before = self.evidence.len();
+        self.evidence.retain(|evidence| evidence.observation != observation);
+        self.evidence.len() < before
+    }
+
     /// The other end is the client after all: conntrack knows, or a SYN came late.
     pub(super) fn flip(&mut self) {
         for form in &mut self.forms {
@@ -357,15 +285,66 @@ impl Connection {
         }
         for point in &mut self.path {
             point.counters.flip();
-            point.forward_direction = opposite(point.forward_direction);
+            std::mem::swap(&mut point.forward_direction, &mut point.reverse_direction);
             if let Some(tunnel) = &mut point.tunnel {
                 std::mem::swap(&mut tunnel.source, &mut tunnel.destination);
+                tunnel.source_port = 0;
             }
         }
         self.emission.told.flip();
+        self.ethernet = self.ethernet.map(|(source, destination)| (destination, source));
+        self.flags_forward = TcpFlags::default();
         if let Some(tcp) = &mut self.tcp {
             tcp.flip();
         }
+        self.witness_anew();
+    }
+
+    /// What was seen of the packets means the other thing when the ends change places.
+    fn witness_anew(&mut self) {
+        for kind in [Observation::Delivered, Observation::Answered] {
+            self.retract(kind);
+        }
+        let mut seen = Vec::new();
+        for point in &self.path {
+            let to_pod = point.role == Role::PodVeth && point.forward_direction == Direction::Outbound;
+            if to_pod && point.counters.forward.packets > 0 {
+                seen.push((Observation::Delivered, point.first, point.interface, point.forward_direction));
+            }
+            if point.counters.reverse.packets > 0 && !self.observed(Observation::ResetByEndpoint) {
+                seen.push((Observation::Answered, point.first, point.interface, point.reverse_direction));
+            }
+        }
+        for (observation, at, interface, direction) in seen {
+            self.observe(observation, at, Witness::Device(interface, direction));
+        }
+    }
+
+    /// Finds the client's and the server's form by where along the way each was seen. Conntrack's word is not touched.
+    pub(super) fn order_forms(&mut self) {
+        if self.conntrack || self.forms.len() < 2 {
+            return;
+        }
+        let (mut first, mut last) = (None, None);
+        for form in 0..self.forms.len() {
+            let points = || self.path.iter().filter(move |point| point.form == form).map(PathPoint::along);
+            // A form that only the kernel's log told of stands in the middle.
+            let logged = (UNKNOWN_POSITION, UnixNanos::MAX);
+            let (low, high) = (points().min().unwrap_or(logged), points().max().unwrap_or(logged));
+            if first.is_none_or(|(known, _)| low < known) {
+                first = Some((low, form));
+            }
+            if last.is_none_or(|(known, _)| high > known) {
+                last = Some((high, form));
+            }
+        }
+        let (Some((_, original)), Some((_, backend))) = (first, last) else {
+            return;
+        };
+        let news = (self.original, self.backend) != (original, backend);
+        self.emission.correction |= self.emission.settled && news;
+        self.original = original;
+        self.backend = backend;
     }
 
     /// Which way a tuple in one of its forms goes.

@@ -26,6 +26,7 @@ impl Tracker {
         if connection.emission.ended {
             return;
         }
+        mark_loss(connection, self.losses);
         if !connection.emission.settled && is_settled(connection) {
             settle(connection, now, sink);
         }
@@ -54,6 +55,7 @@ impl Tracker {
         if connection.emission.ended {
             return self.remove(slot);
         }
+        mark_loss(connection, self.losses);
         if !connection.emission.settled && connection.emission.settle_at <= now {
             settle(connection, now, sink);
         }
@@ -103,6 +105,7 @@ impl Tracker {
         if connection.emission.ended {
             return;
         }
+        mark_loss(connection, self.losses);
         if !connection.emission.settled {
             settle(connection, now, sink);
         }
@@ -147,6 +150,10 @@ impl Tracker {
     }
 }
 
+const fn mark_loss(connection: &mut Connection, losses: u64) {
+    connection.gaps.capture_loss |= connection.losses != losses;
+}
+
 /// NAT is known and so is the fate: nothing that can still come would change the first flow.
 fn is_settled(connection: &Connection) -> bool {
     let nat_known = connection.conntrack || connection.nat_source.is_some();
@@ -155,8 +162,10 @@ fn is_settled(connection: &Connection) -> bool {
             || is_refused(connection))
 }
 
-const fn is_refused(connection: &Connection) -> bool {
+/// That an RST came from no pod is known only once every device's frames had their time.
+fn is_refused(connection: &Connection) -> bool {
     matches!(connection.state, State::Rejected | State::Reset)
+        && !connection.observed(Observation::ResetByNetwork)
 }
 
 fn settle(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
@@ -247,7 +256,9 @@ fn unanswered_at(connection: &Connection, settings: &Settings) -> Option<UnixNan
         _ => connection.dns.as_ref().is_some_and(|exchange| exchange.waiting()),
     };
     let silent = connection.state == State::Opening && !connection.observed(Observation::Answered);
-    (expects && silent).then_some(connection.first_packet.plus_nanos(settings.unanswered_ns))
+    // After a clock was set back, the last packet counts: the first may lie in the future.
+    let since = connection.first_packet.min(connection.last_packet);
+    (expects && silent).then_some(since.plus_nanos(settings.unanswered_ns))
 }
 
 fn idle_at(connection: &Connection, settings: &Settings) -> UnixNanos {

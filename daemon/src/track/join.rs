@@ -7,32 +7,29 @@ use std::cmp::Reverse;
 
 use weir_cluster::UnixNanos;
 
-use super::connection::{
-    Connection, ConnectionId, Counters, Emission, Gaps, NatSource, Observation, State, Verdict, Witness,
-};
-use super::nat::Fingerprint;
-use super::{Place, SECOND, Sink, Tracker};
-use crate::capture::{Direction, InterfaceId};
-use crate::decode::{self, Fragment, Packet, TcpFlags, Transport};
-use crate::testimony::{ConntrackEntry, LoggedPacket};
+use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatSource, State, Verdict};
+use super::nat::{Fingerprint, Passage};
+use super::observe::{take_back_reset, worth};
+use super::{Place, Sink, Tracker};
+use crate::capture::Role;
+use crate::decode::{Fragment, Packet, TcpFlags, Transport};
+use crate::testimony::ConntrackEntry;
 use crate::tuple::{IpProtocol, Tuple};
 
-/// A logged packet waits so long for a frame of its connection.
-const LOGGED_WAIT_NS: u64 = SECOND;
-/// Logged packets waiting.
-const LOGGED_WAITING: usize = 4096;
+/// Packets of a connection that are compared with other connections', so that a join does not hang on one lost frame.
+const PRINTS: u8 = 8;
 /// Forms of one connection: client's, after DNAT, after SNAT, and the same on the other side of a node.
 const MAX_FORMS: usize = 6;
 
 impl Tracker {
     /// Finds or begins the connection of a packet. None for a later fragment, whose connection cannot be known by its ports.
-    pub(super) fn place_of(&mut self, packet: &Packet<'_>, sink: Sink<'_>) -> Option<Place> {
+    pub(super) fn place_of(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) -> Option<Place> {
         if packet.fragment == Fragment::Later {
             return None;
         }
         if let Some(place) = self.known(packet.tuple) {
             if !self.begins_anew(place, packet) {
-                return Some(place);
+                return Some(self.compare(place, packet, role, sink));
             }
             self.conclude(place.slot, sink);
             self.remove(place.slot);
@@ -40,35 +37,76 @@ impl Tracker {
         if let Some(entry) = self.testified.take(packet.tuple.form()) {
             return Some(self.testified_place(&entry, packet, sink));
         }
-        let print = Fingerprint::of(packet);
-        let twin = print.and_then(|print| self.twins.find(print, packet.tuple, packet.at));
-        let place = match twin.and_then(|(id, source)| Some((*self.by_id.get(&id)?, source))) {
+        let place = match self.twin(packet, role) {
             Some((slot, source)) => self.add_form(slot, packet.tuple, source),
             None => None,
         };
         let place = place.unwrap_or_else(|| self.begin(packet, sink));
-        if let (Some(print), Some(connection)) = (print, self.connections.get(place.slot)) {
-            self.twins.note(print, connection.id, packet.tuple, packet.at);
-        }
+        self.note_print(place, packet, role);
         Some(place)
     }
 
-    /// A client's SYN on a connection that is over, or that began with another sequence number, begins a new one.
-    fn begins_anew(&self, place: Place, packet: &Packet<'_>) -> bool {
-        let (Some(connection), Transport::Tcp(tcp)) = (self.connections.get(place.slot), packet.transport)
+    /// The open connection that has this packet in another form.
+    fn twin(&self, packet: &Packet<'_>, role: Role) -> Option<(usize, NatSource)> {
+        let print = Fingerprint::of(packet)?;
+        let (id, source) = self.twins.find(print, packet.tuple, passage(packet, role), packet.at)?;
+        let slot = *self.by_id.get(&id)?;
+        let open = self.connections.get(slot).is_some_and(|connection| !connection.emission.ended);
+        open.then_some((slot, source))
+    }
+
+    fn note_print(&mut self, place: Place, packet: &Packet<'_>, role: Role) {
+        let (Some(print), Some(connection)) = (Fingerprint::of(packet), self.connections.get(place.slot))
         else {
+            return;
+        };
+        self.twins.note(print, connection.id, packet.tuple, passage(packet, role), packet.at);
+    }
+
+    /// Two connections that were begun apart (a frame was lost, or a device came late) are joined by one of their first packets.
+    fn compare(&mut self, place: Place, packet: &Packet<'_>, role: Role, sink: Sink<'_>) -> Place {
+        let Some(connection) = self.connections.get_mut(place.slot) else {
+            return place;
+        };
+        if connection.prints_left == 0 || connection.conntrack || connection.emission.ended {
+            return place;
+        }
+        connection.prints_left -= 1;
+        let twin = self.twin(packet, role).filter(|(slot, _)| *slot != place.slot);
+        self.note_print(place, packet, role);
+        let Some((slot, source)) = twin else {
+            return place;
+        };
+        let slot = self.merge(place.slot, slot, sink);
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.nat_source = connection.nat_source.max(Some(source));
+            connection.order_forms();
+        }
+        self.known(packet.tuple).unwrap_or(place)
+    }
+
+    /// True if a packet in a connection's form is another connection's: a client's SYN with another sequence number, or anything
+    /// but a straggler after the end was told.
+    pub(super) fn begins_anew(&self, place: Place, packet: &Packet<'_>) -> bool {
+        let Some(connection) = self.connections.get(place.slot) else {
             return false;
         };
+        let ended = connection.emission.ended;
+        let Transport::Tcp(tcp) = packet.transport else {
+            return ended;
+        };
+        let stragglers = matches!(connection.state, State::Closed | State::Reset);
         if !tcp.flags.has(TcpFlags::SYN) || tcp.flags.has(TcpFlags::ACK) {
-            return false;
+            return ended && !stragglers;
         }
         let isn = connection.tcp.and_then(|tcp| tcp.client.isn);
-        isn.map_or_else(|| connection.state != State::Opening, |isn| isn != tcp.sequence)
+        let begun = connection.state != State::Opening || connection.gaps.midstream;
+        ended || isn.map_or(begun, |isn| isn != tcp.sequence)
     }
 
     fn testified_place(&mut self, entry: &ConntrackEntry, packet: &Packet<'_>, sink: Sink<'_>) -> Place {
         let other = if entry.original.form() == packet.tuple.form() { entry.reply } else { entry.original };
-        if self.known(other).is_none() {
+        if self.known(other).is_none_or(|place| !self.is_open(place)) {
             self.begin(packet, sink);
         }
         self.tracked(entry, sink);
@@ -76,7 +114,7 @@ impl Tracker {
     }
 
     /// A new connection whose first packet this is.
-    fn begin(&mut self, packet: &Packet<'_>, sink: Sink<'_>) -> Place {
+    pub(super) fn begin(&mut self, packet: &Packet<'_>, sink: Sink<'_>) -> Place {
         let (client_first, midstream) = orientation(packet);
         let tuple = if client_first { packet.tuple } else { packet.tuple.reversed() };
         let icmp = match packet.transport {
@@ -118,6 +156,8 @@ impl Tracker {
             evidence: Vec::new(),
             rule_names: Vec::new(),
             gaps,
+            prints_left: PRINTS,
+            losses: self.losses,
             flags_forward: TcpFlags::default(),
             icmp,
             ethernet: None,
@@ -140,38 +180,33 @@ impl Tracker {
         self.timers.push(Reverse((due, id)));
         let place = Place { slot, form: 0 };
         self.forms.insert(tuple.form(), place);
+        self.logged.form_made();
         place
     }
 
-    /// A connection's further form, oriented as the connection is. None if it has too many already.
-    fn add_form(&mut self, slot: usize, tuple: Tuple, source: NatSource) -> Option<Place> {
+    /// A connection's further form, oriented as the connection is. None if it has too many already. Which form is whose is found
+    /// when the form's device is known.
+    pub(super) fn add_form(&mut self, slot: usize, tuple: Tuple, source: NatSource) -> Option<Place> {
         let connection = self.connections.get_mut(slot)?;
         if connection.forms.len() >= MAX_FORMS {
             return None;
         }
         let conntrack = source == NatSource::Conntrack;
-        let oriented = if conntrack { tuple } else { orient(&connection.forms, tuple) };
-        connection.forms.push(oriented);
-        let form = connection.forms.len() - 1;
-        if !conntrack && connection.nat_source != Some(NatSource::Conntrack) {
-            // The client's packets meet the client's form first, the server's the server's.
-            if oriented == tuple {
-                connection.backend = form;
-            } else {
-                connection.original = form;
-            }
+        connection.forms.push(if conntrack { tuple } else { orient(&connection.forms, tuple) });
+        if !conntrack {
             connection.nat_source = connection.nat_source.max(Some(source));
-            connection.emission.correction |= connection.emission.settled;
         }
-        let place = Place { slot, form };
+        let place = Place { slot, form: connection.forms.len() - 1 };
         self.forms.insert(tuple.form(), place);
+        self.logged.form_made();
         Some(place)
     }
 
     /// Conntrack named an entry: joins the connections of both its forms, or keeps it for the packets to come.
     pub(super) fn tracked(&mut self, entry: &ConntrackEntry, sink: Sink<'_>) {
-        let original = self.known(entry.original).filter(|place| self.is_open(*place));
-        let reply = self.known(entry.reply).filter(|place| self.is_open(*place));
+        let mine = |place: &Place| self.is_open(*place) && !self.is_of_the_next(*place, entry);
+        let original = self.known(entry.original).filter(mine);
+        let reply = self.known(entry.reply).filter(mine);
         self.align(original, entry.original);
         self.align(reply, entry.as_backend_sees());
         let slot = match (original, reply) {
@@ -194,6 +229,16 @@ impl Tracker {
 
     fn is_open(&self, place: Place) -> bool {
         self.connections.get(place.slot).is_some_and(|connection| !connection.emission.ended)
+    }
+
+    /// A connection that is over, and was named with other tuples: the entry is of the next one with the same ports.
+    fn is_of_the_next(&self, place: Place, entry: &ConntrackEntry) -> bool {
+        self.connections.get(place.slot).is_some_and(|connection| {
+            let named = (connection.original_tuple(), connection.backend_tuple());
+            connection.conntrack
+                && connection.state.is_over()
+                && named != (entry.original, entry.as_backend_sees())
+        })
     }
 
     /// Writes conntrack's word into a connection: who is the client, and both forms.
@@ -244,80 +289,10 @@ impl Tracker {
         }
         keep
     }
-
-    /// NFLOG named a packet: evidence for its connection, and its form after DNAT where that was not seen otherwise.
-    pub(super) fn logged(&mut self, logged: &LoggedPacket, sink: Sink<'_>) {
-        if self.place_one_logged(logged, sink) {
-            return;
-        }
-        if self.logged.len() >= LOGGED_WAITING {
-            self.place_logged(sink);
-        }
-        self.logged.push(logged.clone());
-    }
-
-    fn place_one_logged(&mut self, logged: &LoggedPacket, sink: Sink<'_>) -> bool {
-        let Some(packet) = logged_packet(logged) else {
-            return true;
-        };
-        let place = self.known(packet.tuple).or_else(|| {
-            let print = Fingerprint::of(&packet)?;
-            let (id, source) = self.twins.find(print, packet.tuple, packet.at)?;
-            let slot = *self.by_id.get(&id)?;
-            self.add_form(slot, packet.tuple, source)
-        });
-        let Some(place) = place else { return false };
-        self.note_logged(place.slot, logged, sink);
-        true
-    }
-
-    fn note_logged(&mut self, slot: usize, logged: &LoggedPacket, sink: Sink<'_>) {
-        let Some(connection) = self.connections.get_mut(slot) else {
-            return;
-        };
-        let news = !connection.rule_names.contains(&logged.prefix);
-        if news && connection.rule_names.len() < 8 {
-            connection.rule_names.push(logged.prefix.clone());
-        }
-        connection.observe(Observation::Logged, logged.at, Witness::Rule(logged.prefix.clone()));
-        if news {
-            self.tell_drop(slot, sink);
-        }
-    }
-
-    pub(super) fn expire_logged(&mut self, sink: Sink<'_>) {
-        let now = self.now;
-        if self.logged.iter().any(|logged| now.nanos_since(logged.at) > LOGGED_WAIT_NS) {
-            self.place_logged(sink);
-        } else if !self.logged.is_empty() {
-            let waiting = std::mem::take(&mut self.logged);
-            for logged in waiting {
-                if !self.place_one_logged(&logged, sink) {
-                    self.logged.push(logged);
-                }
-            }
-        }
-    }
-
-    /// No frame of these was seen: what the kernel's log says of them is all there is, and is told as such.
-    pub(super) fn place_logged(&mut self, sink: Sink<'_>) {
-        for logged in std::mem::take(&mut self.logged) {
-            if self.place_one_logged(&logged, sink) {
-                continue;
-            }
-            self.stats.logged_unseen += 1;
-            if let Some(packet) = logged_packet(&logged) {
-                let place = self.begin(&packet, sink);
-                self.note_logged(place.slot, &logged, sink);
-            }
-        }
-    }
 }
 
-fn logged_packet(logged: &LoggedPacket) -> Option<Packet<'_>> {
-    let interface = InterfaceId(logged.in_ifindex);
-    decode::decode_ip(logged.at, interface, Direction::Unknown, &logged.packet, &decode::Settings::default())
-        .ok()
+const fn passage(packet: &Packet<'_>, role: Role) -> Passage {
+    Passage { interface: packet.interface, role, direction: packet.direction }
 }
 
 /// Whether the sender is the client, and whether the beginning was missed.
@@ -353,31 +328,52 @@ fn orient(forms: &[Tuple], tuple: Tuple) -> Tuple {
     if reverse && !forward { tuple.reversed() } else { tuple }
 }
 
+/// The older connection takes over what the younger saw. Both saw the same packets: what was read of them is taken from the
+/// point that is worth more, and never from both.
 fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
-    let same_way = older.forms.iter().any(|form| {
-        younger.forms.iter().any(|other| form.source == other.source || form.destination == other.destination)
-    });
-    let opposed = !same_way
-        && older.forms.iter().any(|form| {
-            younger
-                .forms
-                .iter()
-                .any(|other| form.source == other.destination || form.destination == other.source)
-        });
-    if opposed {
+    if opposed(&older.forms, &younger.forms) {
         younger.flip();
     }
-    older.forms.extend(younger.forms);
-    for mut point in younger.path {
-        point.form += offset;
-        older.path.push(point);
+    let measured = |connection: &Connection| connection.path.get(connection.measured).map(worth);
+    let nearer = measured(&younger) > measured(older);
+    if nearer {
+        older.measured = older.path.len() + younger.measured;
+        older.tcp = younger.tcp;
+        older.dns = younger.dns;
+        older.flags_forward = younger.flags_forward;
+        older.ethernet = younger.ethernet;
+        older.emission.waiting = younger.emission.waiting;
     }
+    let answered = |state: State| !matches!(state, State::Opening | State::Unanswered);
+    if answered(younger.state) && (nearer || !answered(older.state)) {
+        older.state = younger.state;
+        older.emission.over_at = older.emission.over_at.or(younger.emission.over_at);
+    }
+    older.forms.extend(younger.forms);
+    older.path.extend(younger.path.into_iter().map(|mut point| {
+        point.form += offset;
+        point
+    }));
     older.first_packet = older.first_packet.min(younger.first_packet);
     older.last_packet = older.last_packet.max(younger.last_packet);
     for evidence in younger.evidence {
         older.observe(evidence.observation, evidence.at, evidence.witness);
     }
-    older.rule_names.extend(younger.rule_names);
-    older.emission.waiting.extend(younger.emission.waiting);
+    for name in younger.rule_names {
+        if !older.rule_names.contains(&name) {
+            older.rule_names.push(name);
+        }
+    }
+    older.gaps.midstream &= younger.gaps.midstream;
+    older.gaps.truncated |= younger.gaps.truncated;
+    older.gaps.capture_loss |= younger.gaps.capture_loss;
     older.emission.correction |= older.emission.settled;
+    take_back_reset(older);
+}
+
+/// One has the client where the other has the server.
+fn opposed(one: &[Tuple], other: &[Tuple]) -> bool {
+    let any = |test: fn(&Tuple, &Tuple) -> bool| one.iter().any(|a| other.iter().any(|b| test(a, b)));
+    let same_way = any(|a, b| a.source == b.source || a.destination == b.destination);
+    !same_way && any(|a, b| a.source == b.destination || a.destination == b.source)
 }

@@ -1,6 +1,6 @@
 //! How two address forms are found to be one connection: by the kernel's testimony, else by what no NAT changes.
 //!
-//! [`Testified`] keeps conntrack entries whose packets have not come yet. [`Twins`] remembers the first packet of each form
+//! [`Testified`] keeps conntrack entries whose packets have not come yet. [`Twins`] remembers the first packets of each connection
 //! for 5 s: a packet with the same sequence numbers (TCP) or the same payload and IP id (UDP), **and** the same client end or
 //! the same server end, is the same packet on another device. Never the number alone: one shared end is what separates a
 //! translation from a coincidence. Both are bounded; what is forgotten only means fewer joins, never wrong ones.
@@ -11,12 +11,18 @@ use hashbrown::HashMap;
 use weir_cluster::UnixNanos;
 
 use super::connection::{ConnectionId, NatSource};
+use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::{Packet, Transport};
 use crate::testimony::ConntrackEntry;
 use crate::tuple::{FormKey, Tuple};
 
 /// Twins are looked for within so many nanoseconds.
 const TWIN_WINDOW_NS: u64 = 5_000_000_000;
+
+/// Datagrams without an IP id of their own (0, or IPv6) look alike sooner: the packet passes the node within this.
+const WEAK_WINDOW_NS: u64 = 50_000_000;
+/// Sightings with one fingerprint that are compared.
+const CHAIN: usize = 16;
 
 /// Conntrack entries not yet claimed by a packet.
 #[derive(Debug)]
@@ -92,6 +98,7 @@ fn forms(entry: &ConntrackEntry) -> impl Iterator<Item = FormKey> {
 pub struct Fingerprint {
     hash: u64,
     source: NatSource,
+    weak: bool,
 }
 
 impl Fingerprint {
@@ -104,14 +111,19 @@ impl Fingerprint {
                     u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement),
                     u64::from(tcp.flags.0) << 32 | u64::from(tcp.payload_len),
                 ];
-                Some(Self { hash: hash(&numbers, &[]), source: NatSource::Sequence })
+                Some(Self { hash: hash(&numbers, &[]), source: NatSource::Sequence, weak: false })
             }
             Transport::Udp { payload, .. } if payload.len() >= 8 => Some(Self {
                 hash: hash(&[u64::from(packet.ip_id.unwrap_or(0))], payload),
                 source: NatSource::Payload,
+                weak: packet.ip_id.unwrap_or(0) == 0,
             }),
             _ => None,
         }
+    }
+
+    const fn window(self) -> u64 {
+        if self.weak { WEAK_WINDOW_NS } else { TWIN_WINDOW_NS }
     }
 }
 
@@ -124,18 +136,47 @@ fn hash(numbers: &[u64], payload: &[u8]) -> u64 {
     hasher.digest()
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Sighting {
-    connection: ConnectionId,
-    tuple: Tuple,
-    at: UnixNanos,
+/// Where a packet was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The device.
+    pub interface: InterfaceId,
+    /// Its role.
+    pub role: Role,
+    /// Which way.
+    pub direction: Direction,
 }
 
-/// First packets of forms, by fingerprint.
+impl Passage {
+    /// True if no single packet can pass both: it passes a device once each way, and leaves and enters pods once. A program that
+    /// sends one question to two servers sends two packets by one device.
+    fn excludes(self, other: Self) -> bool {
+        let same_device = self.interface == other.interface;
+        let both_pods = self.role == Role::PodVeth && other.role == Role::PodVeth;
+        self.direction != Direction::Unknown
+            && self.direction == other.direction
+            && (same_device || both_pods)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sighting {
+    print: Fingerprint,
+    connection: ConnectionId,
+    tuple: Tuple,
+    passage: Passage,
+    at: UnixNanos,
+    /// Number of the sighting before this one with the same print; 0 for none.
+    previous: u64,
+}
+
+/// First packets of connections, by fingerprint. A ring without an allocation a packet.
 #[derive(Debug)]
 pub struct Twins {
-    sightings: HashMap<Fingerprint, Vec<Sighting>>,
-    order: VecDeque<(Fingerprint, UnixNanos)>,
+    latest: HashMap<Fingerprint, u64>,
+    ring: VecDeque<Sighting>,
+    /// Number of the oldest sighting in the ring, from 1.
+    oldest: u64,
     capacity: usize,
 }
 
@@ -143,53 +184,76 @@ impl Twins {
     /// At most `capacity` packets are remembered.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { sightings: HashMap::new(), order: VecDeque::new(), capacity: capacity.max(1) }
+        Self { latest: HashMap::new(), ring: VecDeque::new(), oldest: 1, capacity: capacity.max(1) }
     }
 
     /// The connection of which this packet, in another form, was seen before; and how that is known. None if there are two
     /// such: what is ambiguous is not joined.
     #[must_use]
-    pub fn find(&self, print: Fingerprint, tuple: Tuple, at: UnixNanos) -> Option<(ConnectionId, NatSource)> {
+    pub fn find(
+        &self,
+        print: Fingerprint,
+        tuple: Tuple,
+        passage: Passage,
+        at: UnixNanos,
+    ) -> Option<(ConnectionId, NatSource)> {
         let mut found = None;
-        for sighting in self.sightings.get(&print)? {
-            if at.as_nanos().abs_diff(sighting.at.as_nanos()) > TWIN_WINDOW_NS
-                || !share_one_end(sighting.tuple, tuple)
-            {
+        let twins =
+            || self.chain(print).filter(|twin| twin.at.as_nanos().abs_diff(at.as_nanos()) <= print.window());
+        for twin in twins().filter(|twin| share_one_end(twin.tuple, tuple)) {
+            let another = |other: Sighting| {
+                other.connection == twin.connection && other.tuple != tuple && other.passage.excludes(passage)
+            };
+            if twins().any(another) {
                 continue;
             }
-            if found.is_some_and(|known| known != sighting.connection) {
+            if found.is_some_and(|known| known != twin.connection) {
                 return None;
             }
-            found = Some(sighting.connection);
+            found = Some(twin.connection);
         }
         found.map(|connection| (connection, print.source))
     }
 
-    /// Remembers a form's first packet of one way.
-    pub fn note(&mut self, print: Fingerprint, connection: ConnectionId, tuple: Tuple, at: UnixNanos) {
-        self.sightings.entry(print).or_default().push(Sighting { connection, tuple, at });
-        self.order.push_back((print, at));
-        while self.order.len() > self.capacity || self.oldest_is_stale(at) {
+    /// Remembers a packet.
+    pub fn note(
+        &mut self,
+        print: Fingerprint,
+        connection: ConnectionId,
+        tuple: Tuple,
+        passage: Passage,
+        at: UnixNanos,
+    ) {
+        let number = self.oldest + self.ring.len() as u64;
+        let previous = self.latest.insert(print, number).unwrap_or(0);
+        self.ring.push_back(Sighting { print, connection, tuple, passage, at, previous });
+        while self.ring.len() > self.capacity || self.oldest_is_stale(at) {
             self.forget_oldest();
         }
     }
 
+    /// The latest sightings with this print; what many packets share tells nothing of any.
+    fn chain(&self, print: Fingerprint) -> impl Iterator<Item = Sighting> {
+        let mut next = self.latest.get(&print).copied().unwrap_or(0);
+        std::iter::from_fn(move || {
+            let index = usize::try_from(next.checked_sub(self.oldest)?).ok()?;
+            let sighting = self.ring.get(index).copied()?;
+            next = sighting.previous;
+            Some(sighting)
+        })
+        .take(CHAIN)
+    }
+
     fn oldest_is_stale(&self, now: UnixNanos) -> bool {
-        self.order.front().is_some_and(|(_, at)| now.nanos_since(*at) > TWIN_WINDOW_NS)
+        self.ring.front().is_some_and(|oldest| now.nanos_since(oldest.at) > TWIN_WINDOW_NS)
     }
 
     fn forget_oldest(&mut self) {
-        let Some((print, at)) = self.order.pop_front() else {
-            return;
-        };
-        if let Some(sightings) = self.sightings.get_mut(&print) {
-            if let Some(oldest) = sightings.iter().position(|sighting| sighting.at == at) {
-                sightings.swap_remove(oldest);
-            }
-            if sightings.is_empty() {
-                self.sightings.remove(&print);
-            }
+        let Some(gone) = self.ring.pop_front() else { return };
+        if self.latest.get(&gone.print) == Some(&self.oldest) {
+            self.latest.remove(&gone.print);
         }
+        self.oldest += 1;
     }
 }
 
@@ -211,57 +275,61 @@ mod tests {
         }
     }
 
-    const PRINT: Fingerprint = Fingerprint { hash: 7, source: NatSource::Sequence };
+    const PRINT: Fingerprint = Fingerprint { hash: 7, source: NatSource::Sequence, weak: false };
+    const IN: Passage =
+        Passage { interface: InterfaceId(1), role: Role::PodVeth, direction: Direction::Inbound };
+    const OUT: Passage =
+        Passage { interface: InterfaceId(2), role: Role::Overlay, direction: Direction::Outbound };
+
+    fn at(nanos: u64) -> UnixNanos {
+        UnixNanos::from_nanos(nanos)
+    }
 
     #[test]
     fn the_same_number_without_a_shared_end_is_a_coincidence() {
         let mut twins = Twins::new(8);
-        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos::from_nanos(0));
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), IN, at(0));
         let dnat = tuple("10.0.0.1:1000", "10.0.1.1:8080");
-        assert_eq!(
-            twins.find(PRINT, dnat, UnixNanos::from_nanos(1)),
-            Some((ConnectionId(1), NatSource::Sequence))
-        );
-        assert_eq!(
-            twins.find(PRINT, tuple("10.0.0.2:1000", "10.0.1.1:8080"), UnixNanos::from_nanos(1)),
-            None
-        );
-        assert_eq!(
-            twins.find(PRINT, tuple("10.0.0.1:1001", "10.0.1.1:8080"), UnixNanos::from_nanos(1)),
-            None
-        );
-        assert_eq!(twins.find(PRINT, dnat, UnixNanos::from_nanos(TWIN_WINDOW_NS + 1)), None);
+        assert_eq!(twins.find(PRINT, dnat, OUT, at(1)), Some((ConnectionId(1), NatSource::Sequence)));
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.2:1000", "10.0.1.1:8080"), OUT, at(1)), None);
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1001", "10.0.1.1:8080"), OUT, at(1)), None);
+        assert_eq!(twins.find(PRINT, dnat, OUT, at(TWIN_WINDOW_NS + 1)), None);
+        let weak = Fingerprint { weak: true, ..PRINT };
+        twins.note(weak, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), IN, at(0));
+        assert_eq!(twins.find(weak, dnat, OUT, at(WEAK_WINDOW_NS + 1)), None);
     }
 
     #[test]
     fn two_candidates_are_none() {
         let mut twins = Twins::new(8);
-        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), UnixNanos::from_nanos(0));
-        twins.note(PRINT, ConnectionId(2), tuple("10.0.0.1:1000", "10.96.0.2:80"), UnixNanos::from_nanos(0));
-        assert_eq!(
-            twins.find(PRINT, tuple("10.0.0.1:1000", "10.0.1.1:8080"), UnixNanos::from_nanos(1)),
-            None
-        );
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), IN, at(0));
+        twins.note(PRINT, ConnectionId(2), tuple("10.0.0.1:1000", "10.96.0.2:80"), IN, at(0));
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.0.1.1:8080"), OUT, at(1)), None);
+    }
+
+    #[test]
+    fn one_question_to_two_servers_is_two_packets() {
+        let mut twins = Twins::new(8);
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:53"), IN, at(0));
+        twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.0.1.1:53"), OUT, at(1));
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.96.0.2:53"), IN, at(2)), None);
+        let other_pod = Passage { interface: InterfaceId(9), ..IN };
+        assert_eq!(twins.find(PRINT, tuple("10.0.0.7:1000", "10.96.0.1:53"), other_pod, at(2)), None);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut twins = Twins::new(4);
         for number in 0..100 {
-            let print = Fingerprint { hash: number, source: NatSource::Sequence };
-            twins.note(
-                print,
-                ConnectionId(number),
-                tuple("10.0.0.1:1", "10.0.0.2:2"),
-                UnixNanos::from_nanos(number),
-            );
+            let print = Fingerprint { hash: number / 2, ..PRINT };
+            twins.note(print, ConnectionId(number), tuple("10.0.0.1:1", "10.0.0.2:2"), IN, at(number));
         }
-        assert_eq!((twins.order.len(), twins.sightings.len()), (4, 4));
+        assert_eq!((twins.ring.len(), twins.latest.len()), (4, 2));
         let mut testified = Testified::new(4);
         for port in 1..100 {
             let original = tuple(&format!("10.0.0.1:{port}"), "10.96.0.1:80");
             let reply = tuple("10.0.1.1:8080", &format!("10.0.0.1:{port}"));
-            testified.put(&ConntrackEntry { at: UnixNanos::from_nanos(0), original, reply, zone: 0 });
+            testified.put(&ConntrackEntry { at: at(0), original, reply, zone: 0 });
         }
         assert!(testified.entries.len() <= 4);
         assert!(testified.forgotten > 0);

@@ -1,14 +1,16 @@
 //! What a packet of a known connection changes: counters of its path point, TCP's measures, evidence, DNS messages.
 //!
-//! Counters are kept for every point. TCP and DNS are read at the measured point alone: the one nearest to a pod, the first
-//! of equals. When a nearer one shows up (the same first packet, microseconds later), reading starts anew there.
+//! Counters are kept for every point. TCP and DNS are read at the measured point alone: the one nearest to a pod, and of equals
+//! the client's. When a nearer one shows up (the same first packet, microseconds later), reading starts anew there.
+
+use std::cmp::Reverse;
 
 use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, Witness, opposite};
 use super::dns::Exchange;
 use super::event::{Content, Message};
-use super::{Passage, Place, Sink, Tracker, l7, rank, tcp};
-use crate::capture::{Direction, Role};
-use crate::decode::{Icmp, Packet, TcpFlags, Transport, Tunnel};
+use super::{Place, Sink, Tracker, l7, rank};
+use crate::capture::{Direction, InterfaceId, Role};
+use crate::decode::{Fragment, Icmp, Packet, TcpFlags, Transport, Tunnel};
 use crate::tuple::IpProtocol;
 
 /// Devices and forms of one connection that are told apart; a node has about three devices on a path.
@@ -20,8 +22,6 @@ const DNS_PORT: u16 = 53;
 impl Tracker {
     /// Counts a packet of the connection at `place`.
     pub(super) fn count(&mut self, place: Place, packet: &Packet<'_>, role: Role) {
-        self.sight += 1;
-        let sight = self.sight;
         let Some(connection) = self.connections.get_mut(place.slot) else {
             return;
         };
@@ -35,14 +35,17 @@ impl Tracker {
         let wire_packets = wire_packets(connection, packet);
         let counts = counts(packet, wire_packets);
         if let Some(point) = connection.path.get_mut(point) {
-            passed(point, packet, way, &counts, sight);
+            passed(point, packet, way, &counts);
         }
         if nearer(connection, point) {
             remeasure(connection, point);
         }
         witness(connection, packet, role, way);
-        if connection.measured == point {
-            measure(connection, packet, way);
+        if connection.measured == point && !measure(connection, packet, way) {
+            self.stats.messages_dropped += 1;
+        }
+        if way == Way::Reverse {
+            judge_reset(connection, packet);
         }
     }
 
@@ -115,34 +118,43 @@ fn point_of(
     way: Way,
 ) -> Option<usize> {
     let tunnelled = packet.tunnel.is_some();
-    let found = connection.path.iter().position(|point| {
+    let here = |point: &PathPoint| {
         point.interface == packet.interface && point.form == form && point.tunnel.is_some() == tunnelled
-    });
+    };
+    // A device that a packet enters and leaves by, or an `any` capture, sees it twice: two points. On loopback both ways come in:
+    // one point.
+    let path = &mut connection.path;
+    let found = path
+        .iter()
+        .position(|point| here(point) && point.direction_of(way) == packet.direction)
+        .or_else(|| path.iter_mut().position(|point| here(point) && point.adopt(way, packet.direction)));
     if found.is_some() || connection.path.len() >= MAX_PATH {
         return found;
     }
-    let forward_direction = if way == Way::Forward { packet.direction } else { opposite(packet.direction) };
+    let turned = opposite(packet.direction);
+    let (forward_direction, reverse_direction) = match way {
+        Way::Forward => (packet.direction, turned),
+        Way::Reverse => (turned, packet.direction),
+    };
     connection.path.push(PathPoint {
         interface: packet.interface,
         role,
         form,
         tunnel: None,
         forward_direction,
+        reverse_direction,
         first: packet.at,
         last: packet.at,
-        last_forward_sight: 0,
         counters: super::connection::Counters::default(),
     });
+    connection.order_forms();
     Some(connection.path.len() - 1)
 }
 
-fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts, sight: u64) {
+fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts) {
     point.counters.way(way).add(counts);
     point.first = point.first.min(packet.at);
     point.last = point.last.max(packet.at);
-    if way == Way::Forward {
-        point.last_forward_sight = sight;
-    }
     // The reverse packet's outer ports are another hash: only its addresses, turned round, tell of the forward way.
     match (way, packet.tunnel) {
         (Way::Forward, Some(tunnel)) => point.tunnel = Some(tunnel),
@@ -159,13 +171,19 @@ fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts,
 }
 
 fn nearer(connection: &Connection, point: usize) -> bool {
-    let role_of = |index: usize| connection.path.get(index).map_or(Role::Unknown, |point| point.role);
-    point != connection.measured && rank(role_of(point)) > rank(role_of(connection.measured))
+    let worth = |index: usize| connection.path.get(index).map(worth);
+    point != connection.measured && worth(point) > worth(connection.measured)
+}
+
+/// Which of two points should be measured: nearest to a pod, then nearest to the client. Never by the order of sight.
+pub(super) fn worth(point: &PathPoint) -> (u8, bool, bool, Reverse<InterfaceId>) {
+    let from_client = point.forward_direction == Direction::Inbound;
+    (rank(point.role), from_client, point.tunnel.is_none(), Reverse(point.interface))
 }
 
 fn remeasure(connection: &mut Connection, point: usize) {
     connection.measured = point;
-    connection.tcp = connection.tcp.map(|_| tcp::Conversation::default());
+    connection.tcp = connection.tcp.map(|tcp| tcp.restarted());
     if !connection.emission.settled {
         connection.emission.waiting.clear();
     }
@@ -175,8 +193,7 @@ fn remeasure(connection: &mut Connection, point: usize) {
 
 /// Draws evidence from one sighting.
 fn witness(connection: &mut Connection, packet: &Packet<'_>, role: Role, way: Way) {
-    let passage: Passage = (packet.interface, packet.direction);
-    let device = Witness::Device(passage.0, passage.1);
+    let device = Witness::Device(packet.interface, packet.direction);
     let from_pod = role == Role::PodVeth && packet.direction == Direction::Inbound;
     let to_pod = role == Role::PodVeth && packet.direction == Direction::Outbound;
     let reset = matches!(packet.transport, Transport::Tcp(tcp) if tcp.flags.has(TcpFlags::RST));
@@ -198,8 +215,8 @@ fn witness(connection: &mut Connection, packet: &Packet<'_>, role: Role, way: Wa
     }
 }
 
-/// Reads TCP and DNS at the measured point.
-fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) {
+/// Reads TCP and DNS at the measured point. False if a message had no room.
+fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
     if way == Way::Forward && packet.ethernet.is_some() {
         connection.ethernet = packet.ethernet;
     }
@@ -217,44 +234,59 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) {
             {
                 connection.emission.over_at = Some(packet.at);
             }
-            // An RST from the server's side that entered the node nowhere was made by the node itself.
-            if segment.flags.has(TcpFlags::RST) && way == Way::Reverse {
-                reset_by_network(connection, packet);
-            }
+            true
         }
-        Transport::Udp { payload, .. } if l7_port(packet) => dns(connection, payload, packet, way),
-        _ => {}
+        Transport::Udp { payload, .. } if l7_port(packet) => dns(connection, payload, packet),
+        _ => true,
     }
 }
 
-fn reset_by_network(connection: &mut Connection, packet: &Packet<'_>) {
-    let entered = connection.path.iter().any(|point| {
-        point.counters.reverse.packets > 0 && opposite(point.forward_direction) == Direction::Inbound
-    });
-    let known = packet.direction == Direction::Outbound;
-    if known && !entered && !connection.observed(Observation::Answered) {
+/// An RST from the server's side that entered the node nowhere was made by the node itself. Its entry may be seen after its way
+/// out, when two devices' frames come microseconds apart: then the judgement is taken back.
+fn judge_reset(connection: &mut Connection, packet: &Packet<'_>) {
+    let Transport::Tcp(segment) = packet.transport else { return };
+    if !segment.flags.has(TcpFlags::RST) || !matches!(connection.state, State::Reset | State::Rejected) {
+        return;
+    }
+    if !take_back_reset(connection) && packet.direction == Direction::Outbound {
         let device = Witness::Device(packet.interface, packet.direction);
         connection.observe(Observation::ResetByNetwork, packet.at, device);
         connection.state = State::Rejected;
     }
 }
 
-fn dns(connection: &mut Connection, payload: &[u8], packet: &Packet<'_>, way: Way) {
-    let Some(message) = l7::dns::parse(payload, packet.truncated) else {
-        return;
+/// True if the server's side is known to have sent packets into this node: no reset then is the node's own.
+pub(super) fn take_back_reset(connection: &mut Connection) -> bool {
+    let entered = connection
+        .path
+        .iter()
+        .any(|point| point.counters.reverse.packets > 0 && point.reverse_direction != Direction::Outbound);
+    let sent = entered || connection.observed(Observation::Answered);
+    if sent && connection.retract(Observation::ResetByNetwork) {
+        connection.state = State::Reset;
+    }
+    sent
+}
+
+fn dns(connection: &mut Connection, payload: &[u8], packet: &Packet<'_>) -> bool {
+    // A first fragment holds the beginning of an answer too long for one packet.
+    let cut = packet.truncated || packet.fragment == Fragment::First;
+    let Some(message) = l7::dns::parse(payload, cut) else {
+        return true;
     };
     let exchange = connection.dns.get_or_insert_with(Box::<Exchange>::default);
-    let latency_ns = match way {
-        Way::Forward => {
-            exchange.asked(&message, packet.at);
-            None
-        }
-        Way::Reverse => exchange.answered(&message, packet.at),
+    let latency_ns = if message.response {
+        exchange.answered(&message, packet.at)
+    } else {
+        exchange.asked(&message, packet.at);
+        None
     };
-    if connection.emission.waiting.len() < MAX_WAITING {
+    let room = connection.emission.waiting.len() < MAX_WAITING;
+    if room {
         let content = Content::Dns { message, latency_ns };
         connection.emission.waiting.push(Message { at: packet.at, content });
     } else {
         connection.gaps.truncated = true;
     }
+    room
 }

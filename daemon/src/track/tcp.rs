@@ -36,6 +36,8 @@ pub struct Conversation {
     pub ack_at: Option<UnixNanos>,
     /// SYNs of the client.
     pub syns: u32,
+    /// SYN-ACKs of the server.
+    pub syn_acks: u32,
     /// Who ended it first, once somebody did.
     pub closed_by: Option<Way>,
 }
@@ -51,9 +53,12 @@ impl Conversation {
         Some(self.syn_ack_at?.nanos_since(self.syn_at?))
     }
 
-    /// From SYN-ACK to ACK, nanoseconds.
+    /// From SYN-ACK to ACK, nanoseconds. Absent if either was not seen, or the SYN-ACK was sent more than once.
     #[must_use]
     pub fn client_rtt_ns(&self) -> Option<u64> {
+        if self.syn_acks != 1 {
+            return None;
+        }
         Some(self.ack_at?.nanos_since(self.syn_ack_at?))
     }
 
@@ -74,6 +79,13 @@ impl Conversation {
             side.retransmissions = side.retransmissions.saturating_add(1);
         }
         self.next_state(way, tcp, state)
+    }
+
+    /// Measuring begins anew at another point. What both sides announced stays: it is the same on every device.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        let announced = |side: &Side| Side { isn: side.isn, mss: side.mss, ..Side::default() };
+        Self { client: announced(&self.client), server: announced(&self.server), ..Self::default() }
     }
 
     /// The ends change places.
@@ -105,12 +117,20 @@ impl Conversation {
                 self.syns = self.syns.saturating_add(1);
                 self.syn_at = self.syn_at.or(Some(at));
             }
-            (Way::Reverse, true, true) => self.syn_ack_at = self.syn_ack_at.or(Some(at)),
-            (Way::Forward, false, true) if self.syn_ack_at.is_some() => {
-                self.ack_at = self.ack_at.or(Some(at))
+            (Way::Reverse, true, true) => {
+                self.syn_acks = self.syn_acks.saturating_add(1);
+                self.syn_ack_at = self.syn_ack_at.or(Some(at));
+            }
+            (Way::Forward, false, true) if self.acknowledges_syn(tcp) => {
+                self.ack_at = self.ack_at.or(Some(at));
             }
             _ => {}
         }
+    }
+
+    /// The ACK that ends the handshake acknowledges the server's SYN, or more; another one is stray or forged.
+    fn acknowledges_syn(&self, tcp: &Tcp<'_>) -> bool {
+        self.syn_ack_at.is_some() && self.server.isn.is_some_and(|isn| after(tcp.acknowledgement, isn))
     }
 
     fn next_state(&mut self, way: Way, tcp: &Tcp<'_>, state: State) -> State {
@@ -170,7 +190,7 @@ mod tests {
     fn segment(flags: TcpFlags, sequence: u32, payload_len: u32) -> Tcp<'static> {
         Tcp {
             sequence,
-            acknowledgement: 0,
+            acknowledgement: 6,
             flags,
             window: 0,
             mss: None,

@@ -12,6 +12,11 @@ use crate::decode::{Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tu
 use crate::testimony::{ConntrackEntry, Testimony};
 use crate::tuple::{IpProtocol, Tuple};
 
+mod corpus;
+mod logged;
+mod order;
+mod reuse;
+
 const VETH: (u32, Role) = (3, Role::PodVeth);
 const PEER_VETH: (u32, Role) = (4, Role::PodVeth);
 const FLANNEL: (u32, Role) = (5, Role::Overlay);

@@ -1,2 +1,232 @@
-//! Skeleton.
-fn main() {}
+//! `weir-demo`: two nodes in network namespaces, wired as a cluster would wire them, and weir looking at them.
+//!
+//! Makes a world from a seed, drives traffic through it, and shows or checks what weir says of it. Whatever ends it, nothing
+//! of it stays on the machine.
+
+mod check;
+mod client;
+mod cluster;
+mod command;
+mod conntrack;
+mod curl;
+mod dns;
+mod draw;
+mod instance;
+mod netns;
+mod plan;
+mod policies;
+mod process;
+mod report;
+mod serve;
+mod services;
+mod stack;
+mod traffic;
+mod wait;
+mod world;
+
+use std::io::Write;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::instance::Instance;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::stack::Stack;
+use crate::traffic::{Servers, Traffic};
+use crate::world::World;
+
+/// Exit code of a program that SIGINT ended, by the shells' convention.
+const INTERRUPTED: u8 = 130;
+/// How long the first call of each kind may take.
+const TRAFFIC_LIMIT: Duration = Duration::from_secs(30);
+
+/// Two nodes in network namespaces, real traffic, and weir looking at it.
+#[derive(Debug, Parser)]
+#[command(name = "demo.sh", args_conflicts_with_subcommands = true)]
+struct Args {
+    /// Draws names, addresses and ports; without it each run draws others.
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// Compares what weir says with curl, conntrack, ip, the rules' counters and the servers' logs; exit code 1 where they
+    /// differ.
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Stays up until it is ended, and says how to look at it.
+    Up {
+        /// Only the world and its traffic, without weir.
+        #[arg(long)]
+        bare: bool,
+    },
+    /// Ends every running demo and removes what killed ones left behind.
+    Down {
+        /// Only the demo of this name, as it calls itself when it begins.
+        name: Option<String>,
+    },
+    /// Runs a backend's HTTP server.
+    #[command(hide = true)]
+    Serve(serve::ServeArgs),
+}
+
+/// Prints a line for the person who started the demo. A closed terminal is no reason to leave a world behind.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// One thread: the kernel ends our programs with the thread that started them, so that must be the one that lives longest.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            say(format_args!("demo.sh: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<ExitCode> {
+    if let Some(Mode::Serve(serve)) = &args.mode {
+        return serve::serve(serve).await.map(|()| ExitCode::SUCCESS);
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("needs root, for network namespaces and packet capture: try `sudo deploy/demo.sh`");
+    }
+    if let Some(Mode::Down { name }) = &args.mode {
+        let removed = instance::down(name.as_deref())?;
+        say(format_args!(
+            "removed: {}",
+            if removed.is_empty() { "nothing was up".into() } else { removed.join(" ") }
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    // Whatever wins, the world is dropped with the future that holds it.
+    tokio::select! {
+        result = demonstrate(&args) => result,
+        _ = interrupt.recv() => Ok(ended(&args)),
+        _ = terminate.recv() => Ok(ended(&args)),
+        _ = hang_up.recv() => Ok(ended(&args)),
+    }
+}
+
+/// Ctrl-C is how one leaves the demo, but a check that was cut short has not passed.
+fn ended(args: &Args) -> ExitCode {
+    if args.check { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS }
+}
+
+async fn demonstrate(args: &Args) -> Result<ExitCode> {
+    let plan = Plan::draw(args.seed.unwrap_or_else(draw::fresh_seed));
+    // Declared first, dropped last.
+    let instance = Instance::create()?;
+    say(format_args!("demo {} with --seed {}: making the world", instance.id(), plan.seed));
+    let world = World::build(&instance, &plan)?;
+    let manifest = cluster::manifest(&plan, jiff::Timestamp::now());
+    std::fs::write(stack::cluster_file(&instance), manifest)
+        .context("cannot write the cluster's manifests")?;
+    let _servers = Servers::start(&instance, &plan, &world).await?;
+    if matches!(args.mode, Some(Mode::Up { bare: true })) {
+        let traffic = Traffic::start(&plan, &world)?;
+        traffic.all_have_called(traffic::KINDS, TRAFFIC_LIMIT).await?;
+        describe(&instance, &plan, None);
+        tell_traffic(&traffic);
+        return std::future::pending().await;
+    }
+    let mut stack = Stack::start(&instance, &plan, &world).await?;
+    let traffic = Traffic::start(&plan, &world)?;
+    if args.check {
+        return check(&instance, &plan, &world, &mut stack, &traffic).await;
+    }
+    if args.mode.is_some() {
+        traffic.all_have_called(traffic::KINDS, TRAFFIC_LIMIT).await?;
+        describe(&instance, &plan, Some(&stack));
+        tell_traffic(&traffic);
+        stack.relay_ended().await?;
+        return Ok(ExitCode::FAILURE);
+    }
+    watch(&stack).await
+}
+
+/// Makes every check and prints the table.
+async fn check(
+    instance: &Instance,
+    plan: &Plan,
+    world: &World,
+    stack: &mut Stack,
+    traffic: &Traffic,
+) -> Result<ExitCode> {
+    traffic.all_have_called(traffic::KINDS, TRAFFIC_LIMIT).await?;
+    let mut report = Report::default();
+    let scene = check::Scene::new(instance, plan, world, stack.relay());
+    check::all(&scene, stack, &mut report).await;
+    for (what, tally) in traffic.tallies() {
+        let mut about = report.about("background", what);
+        about.holds("calls as meant", tally.as_meant, "curl", "all", tally.otherwise == 0);
+    }
+    report.print(&mut std::io::stdout().lock())?;
+    let (all, different) = (report.comparisons(), report.differences());
+    say(format_args!(
+        "{all} comparisons, {different} differences; --seed {} draws this world again",
+        plan.seed
+    ));
+    Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `weir observe` on the terminal until it is left.
+async fn watch(stack: &Stack) -> Result<ExitCode> {
+    let mut command = tokio::process::Command::from(stack::weir(stack, &["observe", "-f", "--connections"])?);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let status = command.status().await.context("cannot run weir")?;
+    if !status.success() {
+        bail!("weir observe ended ({status})");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How to look at a demo that stays up.
+fn describe(instance: &Instance, plan: &Plan, stack: Option<&Stack>) {
+    say(format_args!("files       {}", instance.directory().display()));
+    for node in plan.nodes() {
+        let name = instance.netns_name(&node.name);
+        say(format_args!(
+            "node        {} {} pods {}: ip netns exec {name} ...",
+            node.name, node.address, node.pods
+        ));
+    }
+    for pod in &plan.pods {
+        let name = instance.netns_name(&pod.name);
+        say(format_args!(
+            "pod         {} {} on {}: {name}",
+            pod.path(),
+            pod.address,
+            plan.node(pod.place).name
+        ));
+    }
+    say(format_args!("outside     {}: {}", plan.outside, instance.netns_name("outside")));
+    for service in plan.services() {
+        say(format_args!("service     {} {}", service.path(), service.frontend()));
+    }
+    if let Some(stack) = stack {
+        say(format_args!("relay       {}", stack.relay_address));
+        say(format_args!("look        weir observe -f --server unix://{}", stack.relay_socket.display()));
+    }
+    say(format_args!("end         Ctrl-C here, or deploy/demo.sh down {}", instance.id()));
+}
+
+/// What goes on, and whether it goes on as it must.
+fn tell_traffic(traffic: &Traffic) {
+    for (what, tally) in traffic.tallies() {
+        say(format_args!("calls       {what}: {} as meant, {} otherwise", tally.as_meant, tally.otherwise));
+    }
+}

@@ -18,6 +18,16 @@ pub struct Place {
     #[prost(uint64, tag = "5")]
     pub previous_seq: u64,
 }
+impl ::prost::Name for Place {
+    const NAME: &'static str = "Place";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Place".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Place".into()
+    }
+}
 /// What a reader asks of GetFlows beyond Hubble's request.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetFlowsOptions {
@@ -28,6 +38,16 @@ pub struct GetFlowsOptions {
     /// begins with a LostEvent that counts what was forgotten. If the run is over, the answer begins with the oldest flow.
     #[prost(message, optional, tag = "2")]
     pub resume_after: ::core::option::Option<Place>,
+}
+impl ::prost::Name for GetFlowsOptions {
+    const NAME: &'static str = "GetFlowsOptions";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.GetFlowsOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.GetFlowsOptions".into()
+    }
 }
 /// Everything about the connection of a flow, as one node sees it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -102,6 +122,16 @@ pub struct FlowDetail {
     #[prost(uint32, tag = "23")]
     pub icmp_id: u32,
 }
+impl ::prost::Name for FlowDetail {
+    const NAME: &'static str = "FlowDetail";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.FlowDetail".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.FlowDetail".into()
+    }
+}
 /// Counts of one direction or both. "forward" is from the connection's client to its server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counters {
@@ -131,6 +161,16 @@ pub struct Counters {
     #[prost(uint64, tag = "10")]
     pub wire_packets_reverse: u64,
 }
+impl ::prost::Name for Counters {
+    const NAME: &'static str = "Counters";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Counters".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Counters".into()
+    }
+}
 /// Address translation of one connection.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nat {
@@ -150,6 +190,16 @@ pub struct Nat {
     /// Conntrack zone, 0 the default.
     #[prost(uint32, tag = "6")]
     pub zone: u32,
+}
+impl ::prost::Name for Nat {
+    const NAME: &'static str = "Nat";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Nat".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Nat".into()
+    }
 }
 /// One device where the connection was seen, in one form of its addresses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -184,6 +234,16 @@ pub struct PathPoint {
     #[prost(bool, tag = "11")]
     pub inbound: bool,
 }
+impl ::prost::Name for PathPoint {
+    const NAME: &'static str = "PathPoint";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PathPoint".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PathPoint".into()
+    }
+}
 /// An encapsulation, outer addresses in the forward direction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Encapsulation {
@@ -202,6 +262,16 @@ pub struct Encapsulation {
     /// VXLAN network identifier or key.
     #[prost(uint32, tag = "6")]
     pub vni: u32,
+}
+impl ::prost::Name for Encapsulation {
+    const NAME: &'static str = "Encapsulation";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Encapsulation".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Encapsulation".into()
+    }
 }
 /// Measures of a TCP connection at its measured point. A measure that could not be taken is 0 and so named in `incomplete`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -231,6 +301,16 @@ pub struct Tcp {
     #[prost(uint32, tag = "9")]
     pub syns: u32,
 }
+impl ::prost::Name for Tcp {
+    const NAME: &'static str = "Tcp";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Tcp".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Tcp".into()
+    }
+}
 /// An observation that a verdict rests on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Evidence {
@@ -242,6 +322,16 @@ pub struct Evidence {
     /// Device, rule name or ICMP sender: "veth1a2b out", "deny:shop/api-ingress", "10.244.1.1 icmp 3/3".
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Evidence {
+    const NAME: &'static str = "Evidence";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Evidence".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Evidence".into()
+    }
 }
 /// A Service that a connection goes through, or may.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -257,6 +347,16 @@ pub struct ServiceRef {
     #[prost(bool, tag = "4")]
     pub exact: bool,
 }
+impl ::prost::Name for ServiceRef {
+    const NAME: &'static str = "ServiceRef";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.ServiceRef".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.ServiceRef".into()
+    }
+}
 /// Filters on what only weir knows; joined to the FlowFilter it hangs in by AND. Values of one field are joined by OR.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FlowFilter {
@@ -267,6 +367,16 @@ pub struct FlowFilter {
     pub join_key: ::prost::alloc::vec::Vec<u64>,
     #[prost(enumeration = "ConnectionState", repeated, tag = "3")]
     pub state: ::prost::alloc::vec::Vec<i32>,
+}
+impl ::prost::Name for FlowFilter {
+    const NAME: &'static str = "FlowFilter";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.FlowFilter".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.FlowFilter".into()
+    }
 }
 /// What weir adds to ServerStatus.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -304,6 +414,16 @@ pub struct ServerStatus {
     #[prost(message, repeated, tag = "12")]
     pub peers: ::prost::alloc::vec::Vec<PeerStatus>,
 }
+impl ::prost::Name for ServerStatus {
+    const NAME: &'static str = "ServerStatus";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.ServerStatus".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.ServerStatus".into()
+    }
+}
 /// One peer of a relay.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PeerStatus {
@@ -328,6 +448,16 @@ pub struct PeerStatus {
     pub clock_skew_ns: i64,
     #[prost(uint64, tag = "9")]
     pub reconnects: u64,
+}
+impl ::prost::Name for PeerStatus {
+    const NAME: &'static str = "PeerStatus";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PeerStatus".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PeerStatus".into()
+    }
 }
 /// Why a flow was emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -678,6 +808,16 @@ pub struct ConnectionsRequest {
     #[prost(uint64, tag = "6")]
     pub number: u64,
 }
+impl ::prost::Name for ConnectionsRequest {
+    const NAME: &'static str = "ConnectionsRequest";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.ConnectionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.ConnectionsRequest".into()
+    }
+}
 /// One item of the answer.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectionsResponse {
@@ -695,6 +835,16 @@ pub mod connections_response {
         Notice(super::Notice),
     }
 }
+impl ::prost::Name for ConnectionsResponse {
+    const NAME: &'static str = "ConnectionsResponse";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.ConnectionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.ConnectionsResponse".into()
+    }
+}
 /// A sentence for the reader of a stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Notice {
@@ -707,6 +857,16 @@ pub struct Notice {
     /// Records lost, where that is what it tells.
     #[prost(uint64, tag = "4")]
     pub lost: u64,
+}
+impl ::prost::Name for Notice {
+    const NAME: &'static str = "Notice";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Notice".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Notice".into()
+    }
 }
 /// One connection of the cluster: the sightings of all nodes in one row.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -726,6 +886,16 @@ pub struct Connection {
     /// No node will tell more of it.
     #[prost(bool, tag = "5")]
     pub ended: bool,
+}
+impl ::prost::Name for Connection {
+    const NAME: &'static str = "Connection";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Connection".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Connection".into()
+    }
 }
 /// Generated client implementations.
 pub mod weir_client {

@@ -1,0 +1,200 @@
+//! [`Event`] -> [`Flow`]: who the ends are, which Service was called, what can be said of the fate, and the flow's place.
+//!
+//! One concern a file: `ends` and `service` name the two ends, `verdict` and `point` say what became of the packets, `layers`
+//! and `summary` fill what Hubble shows of the protocols, `detail` fills `Flow.weir`. Pure: the time is the event's, the
+//! cluster's state is handed in and asked for the time of the connection's first packet. Nothing is guessed: what is inferred is
+//! marked as inferred, and what is unknown stays empty.
+
+mod community_id;
+mod detail;
+mod ends;
+mod join_key;
+mod layers;
+mod names;
+mod path;
+mod point;
+mod service;
+mod summary;
+mod verdict;
+
+use std::collections::HashMap;
+
+use weir_cluster::{Cluster, UnixNanos};
+use weir_proto::flow::{Emitter, Flow, FlowType, TraceReason, TrafficDirection};
+use weir_proto::place::{MAX_SEQ, NodeHash, Place, PlaceError};
+
+use crate::capture::{Interface, InterfaceId};
+use crate::track::event::{Content, Event, Reason};
+use ends::Ends;
+use names::Names;
+pub use names::Stats as NameStats;
+
+/// What the flows of one daemon have in common.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the node, as Kubernetes knows it.
+    pub node_name: String,
+    /// Name of the cluster. Empty and `default` mean the same.
+    pub cluster_name: String,
+    /// The cluster's DNS domain without dots at its ends: names below it never name an end.
+    pub cluster_domain: String,
+    /// Start of this run, Unix milliseconds; 1 for a replay.
+    pub run: u64,
+    /// (pod, address) pairs whose DNS names are remembered.
+    pub max_names: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node_name: String::new(),
+            cluster_name: "default".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            run: 1,
+            max_names: 65_536,
+        }
+    }
+}
+
+/// Devices by their number, as the source announced them.
+pub type Interfaces = HashMap<InterfaceId, Interface>;
+
+/// Turns events into flows, in order. Numbers them, and remembers the DNS answers that name addresses outside.
+#[derive(Debug)]
+pub struct Enricher {
+    settings: Settings,
+    /// `cluster/node`, or the node alone in the cluster `default`.
+    full_name: String,
+    place: Place,
+    newest: UnixNanos,
+    names: Names,
+}
+
+/// What every file of this stage is handed: one event and what is known around it.
+struct Scene<'a> {
+    event: &'a Event<'a>,
+    ends: &'a Ends,
+    interfaces: &'a Interfaces,
+}
+
+impl Enricher {
+    /// Begins with flow 1.
+    ///
+    /// # Errors
+    /// If the start of the run has no room in a uuid: the clock is far ahead.
+    pub fn new(mut settings: Settings) -> Result<Self, PlaceError> {
+        let place = Place::new(NodeHash::of(&settings.node_name), settings.run, 0)?;
+        if settings.cluster_name.is_empty() {
+            "default".clone_into(&mut settings.cluster_name);
+        }
+        let full_name = if settings.cluster_name == "default" {
+            settings.node_name.clone()
+        } else {
+            format!("{}/{}", settings.cluster_name, settings.node_name)
+        };
+        let names = Names::new(settings.max_names, &settings.cluster_domain);
+        Ok(Self { settings, full_name, place, newest: UnixNanos::ZERO, names })
+    }
+
+    /// The place of the newest flow; its number is 0 before the first.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The next number. The last one (2^40 flows of one run) is given out again and again rather than none.
+    fn advance(&mut self, at: UnixNanos) {
+        let next = self.place.seq().saturating_add(1).min(MAX_SEQ);
+        self.place = Place::new(self.place.node(), self.place.run(), next).unwrap_or(self.place);
+        self.newest = self.newest.max(at);
+    }
+
+    /// What was remembered and forgotten of DNS names.
+    #[must_use]
+    pub const fn name_stats(&self) -> NameStats {
+        self.names.stats()
+    }
+
+    /// The flow of an event. Its time is the event's, or the previous flow's if that is later.
+    pub fn enrich(&mut self, event: &Event<'_>, interfaces: &Interfaces, cluster: &Cluster) -> Flow {
+        self.advance(event.at);
+        self.names.learn(event);
+        let ends = ends::of(event.connection, &self.settings, cluster);
+        let scene = Scene { event, ends: &ends, interfaces };
+        let mut flow = self.basics(&scene);
+        verdict::fill(&mut flow, event);
+        point::fill(&mut flow, &scene);
+        layers::fill(&mut flow, &scene);
+        flow.source = Some(ends.source_endpoint(&self.settings.cluster_name));
+        flow.destination = Some(ends.destination_endpoint(&self.settings.cluster_name));
+        let candidates = service::candidates(event.connection, &ends, cluster);
+        flow.destination_service = service::called(&candidates);
+        flow.destination_names =
+            self.names.of(ends.client.ip(), ends.server.ip(), &ends.destination, event.at);
+        flow.source_names = self.names.of(ends.server.ip(), ends.client.ip(), &ends.source, event.at);
+        flow.weir = Some(detail::of(&scene, candidates));
+        if tells_of_the_answer(event) {
+            turn_round(&mut flow);
+        }
+        #[expect(deprecated, reason = "Hubble's printers show this field")]
+        {
+            flow.summary = summary::of(&flow);
+        }
+        flow
+    }
+
+    fn basics(&self, scene: &Scene<'_>) -> Flow {
+        let direction =
+            if scene.ends.client_is_local { TrafficDirection::Egress } else { TrafficDirection::Ingress };
+        Flow {
+            time: Some(timestamp(self.newest)),
+            uuid: self.place.to_string(),
+            node_name: self.full_name.clone(),
+            emitter: Some(Emitter { name: "weir".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }),
+            r#type: FlowType::L3L4.into(),
+            is_reply: Some(false),
+            traffic_direction: direction.into(),
+            trace_reason: trace_reason(scene.event).into(),
+            ..Flow::default()
+        }
+    }
+}
+
+/// `NEW` is the first flow of a connection whose beginning was seen.
+const fn trace_reason(event: &Event<'_>) -> TraceReason {
+    match event.reason {
+        Reason::Drop => TraceReason::Unknown,
+        Reason::Settled if !event.connection.gaps.midstream => TraceReason::New,
+        _ => TraceReason::Established,
+    }
+}
+
+const fn tells_of_the_answer(event: &Event<'_>) -> bool {
+    match event.message {
+        Some(message) => match &message.content {
+            Content::Dns { message, .. } => message.response,
+        },
+        None => false,
+    }
+}
+
+/// A flow about the answer alone goes from the server to the client, as Hubble tells it; the arrow is turned by `is_reply`.
+fn turn_round(flow: &mut Flow) {
+    std::mem::swap(&mut flow.source, &mut flow.destination);
+    std::mem::swap(&mut flow.source_service, &mut flow.destination_service);
+    std::mem::swap(&mut flow.source_names, &mut flow.destination_names);
+    layers::turn_round(flow);
+    flow.is_reply = Some(true);
+    #[expect(deprecated, reason = "old Hubble clients read this field")]
+    {
+        flow.reply = true;
+    }
+    flow.trace_reason = TraceReason::Reply.into();
+}
+
+fn timestamp(at: UnixNanos) -> prost_types::Timestamp {
+    weir_proto::time::timestamp(at.as_nanos())
+}
+
+#[cfg(test)]
+mod tests;

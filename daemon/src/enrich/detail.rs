@@ -1,0 +1,157 @@
+//! `Flow.weir`: everything about the connection that Hubble's messages have no place for.
+
+use weir_proto::weir::v1::{
+    ClosedBy, ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason, ServiceRef, Tcp,
+};
+
+use super::ends::Ends;
+use super::{Scene, community_id, join_key, path, timestamp};
+use crate::track::connection::{self, Connection, Observation, State, Way};
+use crate::track::event::{self, Content, Event};
+
+pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>) -> FlowDetail {
+    let (event, ends, connection) = (scene.event, scene.ends, scene.event.connection);
+    let evidence =
+        connection.evidence.iter().map(|evidence| path::evidence(scene.interfaces, evidence)).collect();
+    FlowDetail {
+        connection_id: connection.id.0,
+        join_key: join_key::of(connection.backend_tuple()),
+        community_id: community_id::of(ends.true_tuple(), connection.icmp),
+        reason: reason(event.reason).into(),
+        state: state(connection.state).into(),
+        first_packet: Some(timestamp(connection.first_packet)),
+        last_packet: Some(timestamp(connection.last_packet)),
+        delta: Some(counters(&event.delta)),
+        total: Some(counters(&connection.total())),
+        counts: ends.counts(),
+        nat: nat(connection, ends),
+        path: path::of(scene),
+        tcp: connection.tcp.as_ref().map(|tcp| measures(connection, tcp)),
+        evidence,
+        services,
+        incomplete: incomplete(connection),
+        source_node: ends.source.node.to_string(),
+        destination_node: ends.destination.node.to_string(),
+        dns_latency_ns: latency(event),
+        last_seen_at: last_seen_at(scene),
+        correction: event.correction,
+        rule_names: connection.rule_names.iter().map(ToString::to_string).collect(),
+        icmp_id: if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 },
+    }
+}
+
+const fn reason(reason: event::Reason) -> Reason {
+    match reason {
+        event::Reason::Settled => Reason::Settled,
+        event::Reason::State => Reason::State,
+        event::Reason::Message => Reason::L7,
+        event::Reason::Drop => Reason::Drop,
+        event::Reason::Periodic => Reason::Periodic,
+        event::Reason::Correction => Reason::Correction,
+        event::Reason::End => Reason::End,
+    }
+}
+
+const fn state(state: State) -> ConnectionState {
+    match state {
+        State::Opening => ConnectionState::Opening,
+        State::Established => ConnectionState::Established,
+        State::Closing => ConnectionState::Closing,
+        State::Closed => ConnectionState::Closed,
+        State::Reset => ConnectionState::Reset,
+        State::Idle => ConnectionState::Idle,
+        State::Unanswered => ConnectionState::Unanswered,
+        State::Rejected => ConnectionState::Rejected,
+        State::Evicted => ConnectionState::Evicted,
+    }
+}
+
+pub(super) const fn counters(counters: &connection::Counters) -> Counters {
+    let (forward, reverse) = (&counters.forward, &counters.reverse);
+    Counters {
+        packets_forward: forward.packets,
+        packets_reverse: reverse.packets,
+        ip_bytes_forward: forward.ip_bytes,
+        ip_bytes_reverse: reverse.ip_bytes,
+        frame_bytes_forward: forward.frame_bytes,
+        frame_bytes_reverse: reverse.frame_bytes,
+        payload_bytes_forward: forward.payload_bytes,
+        payload_bytes_reverse: reverse.payload_bytes,
+        wire_packets_forward: forward.wire_packets,
+        wire_packets_reverse: reverse.wire_packets,
+    }
+}
+
+fn nat(connection: &Connection, ends: &Ends) -> Option<Nat> {
+    if ends.vip.is_none() && ends.masquerade.is_none() {
+        return None;
+    }
+    let source = match connection.nat_source {
+        Some(connection::NatSource::Conntrack) => NatSource::Conntrack,
+        Some(connection::NatSource::Sequence) => NatSource::Sequence,
+        Some(connection::NatSource::Payload) => NatSource::Payload,
+        None => NatSource::Unspecified,
+    };
+    let address = |end: Option<std::net::SocketAddr>| end.map(|end| end.ip().to_string()).unwrap_or_default();
+    let port = |end: Option<std::net::SocketAddr>| end.map_or(0, |end| u32::from(end.port()));
+    Some(Nat {
+        vip: address(ends.vip),
+        vip_port: port(ends.vip),
+        masquerade: address(ends.masquerade),
+        masquerade_port: port(ends.masquerade),
+        source: source.into(),
+        zone: u32::from(connection.zone),
+    })
+}
+
+fn measures(connection: &Connection, tcp: &crate::track::tcp::Conversation) -> Tcp {
+    let closed_by = match tcp.closed_by {
+        Some(_) if connection.observed(Observation::ResetByNetwork) => ClosedBy::Network,
+        Some(Way::Forward) => ClosedBy::Client,
+        Some(Way::Reverse) => ClosedBy::Server,
+        None => ClosedBy::Unspecified,
+    };
+    Tcp {
+        handshake_server_ns: tcp.server_rtt_ns().unwrap_or(0),
+        handshake_client_ns: tcp.client_rtt_ns().unwrap_or(0),
+        retransmissions_forward: tcp.client.retransmissions,
+        retransmissions_reverse: tcp.server.retransmissions,
+        closed_by: closed_by.into(),
+        client_isn: tcp.client.isn.unwrap_or(0),
+        server_isn: tcp.server.isn.unwrap_or(0),
+        isn_known: tcp.client.isn.is_some() && tcp.server.isn.is_some(),
+        syns: tcp.syns,
+    }
+}
+
+fn incomplete(connection: &Connection) -> Vec<i32> {
+    let gaps = connection.gaps;
+    // One way only is the nature of what was not answered; it is a gap where an answer must have been.
+    let silent = matches!(connection.state, State::Opening | State::Unanswered | State::Rejected);
+    let one_sided = connection.one_sided() && (gaps.midstream || !silent);
+    let answered = connection.observed(Observation::Answered);
+    let no_handshake = answered && connection.tcp.is_some_and(|tcp| tcp.server_rtt_ns().is_none());
+    let table = [
+        (gaps.midstream, Incomplete::Midstream),
+        (one_sided, Incomplete::OneSided),
+        (gaps.truncated, Incomplete::Truncated),
+        (connection.state == State::Evicted, Incomplete::Evicted),
+        (no_handshake, Incomplete::NoHandshake),
+        (gaps.capture_loss, Incomplete::CaptureLoss),
+    ];
+    table.into_iter().filter(|(lacks, _)| *lacks).map(|(_, what)| what.into()).collect()
+}
+
+fn latency(event: &Event<'_>) -> u64 {
+    let Some(message) = event.message else { return 0 };
+    let Content::Dns { latency_ns, .. } = &message.content;
+    latency_ns.unwrap_or(0)
+}
+
+fn last_seen_at(scene: &Scene<'_>) -> String {
+    let connection = scene.event.connection;
+    let farthest = connection.farthest().filter(|_| connection.state == State::Unanswered);
+    farthest
+        .map(|point| path::place(scene.interfaces, point.interface, point.forward_direction))
+        .unwrap_or_default()
+}

@@ -1,0 +1,110 @@
+//! The devices that a connection passed on this node, and in words where an observation was made.
+
+use weir_proto::weir::v1;
+
+use super::detail::counters;
+use super::{Interfaces, Scene, timestamp};
+use crate::capture::{Direction, InterfaceId, Role};
+use crate::decode::{Tunnel, TunnelProtocol};
+use crate::track::connection::{Evidence, Observation, PathPoint, Witness};
+use crate::tuple::{IpProtocol, Tuple};
+
+pub(super) fn of(scene: &Scene<'_>) -> Vec<v1::PathPoint> {
+    let connection = scene.event.connection;
+    let measured = |index: usize| index == connection.measured;
+    connection.path.iter().enumerate().map(|(index, at)| point(scene, at, measured(index))).collect()
+}
+
+fn point(scene: &Scene<'_>, point: &PathPoint, measured: bool) -> v1::PathPoint {
+    let interface = scene.interfaces.get(&point.interface);
+    let form = scene.event.connection.forms.get(point.form).copied();
+    let (source, destination) = form.map(ends).unwrap_or_default();
+    v1::PathPoint {
+        device: device(scene.interfaces, point.interface),
+        ifindex: interface.map_or(0, |interface| interface.index),
+        role: role(point.role).into(),
+        source,
+        destination,
+        tunnel: point.tunnel.map(encapsulation),
+        first: Some(timestamp(point.first)),
+        last: Some(timestamp(point.last)),
+        counters: Some(counters(&point.counters)),
+        measured,
+        inbound: point.forward_direction == Direction::Inbound,
+    }
+}
+
+/// With ports where the protocol has them: the identifier of an ICMP echo is none.
+fn ends(tuple: Tuple) -> (String, String) {
+    match tuple.protocol {
+        IpProtocol::TCP | IpProtocol::UDP | IpProtocol::SCTP => {
+            (tuple.source.to_string(), tuple.destination.to_string())
+        }
+        _ => (tuple.source.ip().to_string(), tuple.destination.ip().to_string()),
+    }
+}
+
+const fn role(role: Role) -> v1::Role {
+    match role {
+        Role::Unknown => v1::Role::Unspecified,
+        Role::Loopback => v1::Role::Loopback,
+        Role::Underlay => v1::Role::Underlay,
+        Role::Bridge => v1::Role::Bridge,
+        Role::Overlay => v1::Role::Overlay,
+        Role::PodVeth => v1::Role::PodVeth,
+    }
+}
+
+fn encapsulation(tunnel: Tunnel) -> v1::Encapsulation {
+    let protocol = match tunnel.protocol {
+        TunnelProtocol::Vxlan => "vxlan",
+    };
+    v1::Encapsulation {
+        protocol: protocol.to_owned(),
+        source: tunnel.source.to_string(),
+        destination: tunnel.destination.to_string(),
+        source_port: u32::from(tunnel.source_port),
+        destination_port: u32::from(tunnel.destination_port),
+        vni: tunnel.vni,
+    }
+}
+
+fn device(interfaces: &Interfaces, id: InterfaceId) -> String {
+    interfaces.get(&id).map_or_else(|| format!("if{}", id.0), |interface| interface.name.to_string())
+}
+
+/// `flannel.1 out`; the way of the forward direction.
+pub(super) fn place(interfaces: &Interfaces, id: InterfaceId, direction: Direction) -> String {
+    let way = match direction {
+        Direction::Inbound => " in",
+        Direction::Outbound => " out",
+        Direction::Unknown => "",
+    };
+    format!("{}{way}", device(interfaces, id))
+}
+
+pub(super) fn evidence(interfaces: &Interfaces, evidence: &Evidence) -> v1::Evidence {
+    let detail = match &evidence.witness {
+        Witness::Device(id, direction) => place(interfaces, *id, *direction),
+        Witness::Rule(prefix) => prefix.to_string(),
+        Witness::Icmp(sender, kind, code) => format!("{sender} icmp {kind}/{code}"),
+        Witness::Time => String::new(),
+    };
+    v1::Evidence {
+        observation: observation(evidence.observation).into(),
+        time: Some(timestamp(evidence.at)),
+        detail,
+    }
+}
+
+const fn observation(observation: Observation) -> v1::Observation {
+    match observation {
+        Observation::Delivered => v1::Observation::Delivered,
+        Observation::Answered => v1::Observation::Answered,
+        Observation::Logged => v1::Observation::Logged,
+        Observation::IcmpUnreachable => v1::Observation::IcmpUnreachable,
+        Observation::ResetByEndpoint => v1::Observation::ResetByEndpoint,
+        Observation::ResetByNetwork => v1::Observation::ResetByNetwork,
+        Observation::Unanswered => v1::Observation::Unanswered,
+    }
+}

@@ -1,0 +1,371 @@
+//! Two nodes, their pods and Services, and the routes that packets take through a node.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use etherparse::PacketBuilder;
+use weir_cluster::object::{
+    Condition, EndpointPort, EndpointSet, EndpointSlice, Node, Object, ObjectName, Owner, Pod, PodPhase,
+    PortSpec, Service, ServiceType, TargetPort,
+};
+use weir_cluster::{Cluster, Protocol, UnixNanos};
+use weir_proto::flow::Flow;
+
+use crate::capture::{Direction, Interface, InterfaceId, Role};
+use crate::decode::{Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol};
+use crate::enrich::{Enricher, Interfaces, Settings};
+use crate::testimony::{ConntrackEntry, LoggedPacket, Testimony};
+use crate::track::{self, Tracker};
+use crate::tuple::{IpProtocol, Tuple};
+
+pub(super) const SYN: u16 = 2;
+pub(super) const SYN_ACK: u16 = 18;
+pub(super) const ACK: u16 = 16;
+pub(super) const FIN_ACK: u16 = 17;
+pub(super) const RST_ACK: u16 = 20;
+
+pub(super) const CLIENT: &str = "10.244.1.5:40000";
+const OUTSIDE: &str = "203.0.113.9:51000";
+
+/// One device on a way: which, which way forward packets pass it, and their addresses there.
+pub(super) struct Hop {
+    device: usize,
+    direction: Direction,
+    pub(super) source: &'static str,
+    pub(super) destination: &'static str,
+}
+
+pub(super) type Route = [Hop];
+
+const WEB: usize = 0;
+const API: usize = 1;
+const FLANNEL: usize = 2;
+const ETH0: usize = 3;
+const WIRE: usize = 4;
+
+/// Name and role; `WIRE` is eth0 with the tunnel around the packet.
+const DEVICES: [(&str, Role); 4] = [
+    ("vethcli", Role::PodVeth),
+    ("vethweb", Role::PodVeth),
+    ("flannel.1", Role::Overlay),
+    ("eth0", Role::Underlay),
+];
+
+const fn enters(device: usize, source: &'static str, destination: &'static str) -> Hop {
+    Hop { device, direction: Direction::Inbound, source, destination }
+}
+
+const fn leaves(device: usize, source: &'static str, destination: &'static str) -> Hop {
+    Hop { device, direction: Direction::Outbound, source, destination }
+}
+
+const VIP: &str = "10.96.0.10:80";
+const REMOTE: &str = "10.244.2.7:8080";
+const LOCAL: &str = "10.244.1.9:8080";
+const MASQUERADED: &str = "10.244.1.0:20001";
+
+pub(super) const TO_REMOTE: [Hop; 3] =
+    [enters(WEB, CLIENT, VIP), leaves(FLANNEL, CLIENT, REMOTE), leaves(WIRE, CLIENT, REMOTE)];
+pub(super) const FROM_REMOTE: [Hop; 3] =
+    [enters(WIRE, CLIENT, REMOTE), enters(FLANNEL, CLIENT, REMOTE), leaves(API, CLIENT, REMOTE)];
+pub(super) const DIRECT: [Hop; 3] =
+    [enters(WEB, CLIENT, REMOTE), leaves(FLANNEL, CLIENT, REMOTE), leaves(WIRE, CLIENT, REMOTE)];
+pub(super) const LOCAL_CALL: [Hop; 2] = [enters(WEB, CLIENT, VIP), leaves(API, CLIENT, LOCAL)];
+pub(super) const TO_EMPTY: [Hop; 1] = [enters(WEB, CLIENT, "10.96.0.20:80")];
+pub(super) const TO_OUTSIDE: [Hop; 2] =
+    [enters(WEB, CLIENT, "192.0.2.80:443"), leaves(ETH0, "192.168.0.1:40000", "192.0.2.80:443")];
+pub(super) const NODE_PORT: [Hop; 3] = [
+    enters(ETH0, OUTSIDE, "192.168.0.1:30080"),
+    leaves(FLANNEL, MASQUERADED, REMOTE),
+    leaves(WIRE, MASQUERADED, REMOTE),
+];
+pub(super) const FROM_MASQUERADE: [Hop; 3] = [
+    enters(WIRE, MASQUERADED, REMOTE),
+    enters(FLANNEL, MASQUERADED, REMOTE),
+    leaves(API, MASQUERADED, REMOTE),
+];
+
+pub(super) struct World {
+    tracker: Tracker,
+    enricher: Enricher,
+    cluster: Cluster,
+    interfaces: Interfaces,
+    pub(super) flows: Vec<Flow>,
+    /// Nanoseconds of Unix time.
+    pub(super) now: u64,
+}
+
+impl World {
+    pub(super) fn on(node: &str) -> Self {
+        Self::in_cluster("default", node)
+    }
+
+    pub(super) fn in_cluster(cluster_name: &str, node: &str) -> Self {
+        let settings = Settings {
+            node_name: node.to_owned(),
+            cluster_name: cluster_name.to_owned(),
+            ..Settings::default()
+        };
+        let device = |index: u32| {
+            let (name, role) = DEVICES[index as usize];
+            (InterfaceId(index), Interface { index: index + 2, name: name.into(), role })
+        };
+        Self {
+            tracker: Tracker::new(track::Settings::default()),
+            enricher: Enricher::new(settings).unwrap(),
+            cluster: cluster(node),
+            interfaces: (0..4).map(device).collect(),
+            flows: Vec::new(),
+            now: 1_700_000_000_000_000_000,
+        }
+    }
+
+    fn feed(&mut self, act: impl FnOnce(&mut Tracker, track::Sink<'_>)) {
+        let Self { tracker, enricher, cluster, interfaces, flows, .. } = self;
+        act(tracker, &mut |event| flows.push(enricher.enrich(&event, interfaces, cluster)));
+    }
+
+    fn seen(&mut self, device: usize, direction: Direction, tuple: Tuple, transport: Transport<'_>) {
+        self.now += 10_000;
+        let tunnelled = device == WIRE;
+        let device = device.min(ETH0);
+        let outward = direction == Direction::Outbound;
+        let (here, there): (IpAddr, IpAddr) =
+            ("192.168.0.1".parse().unwrap(), "192.168.0.2".parse().unwrap());
+        let (source, destination) = if outward { (here, there) } else { (there, here) };
+        let tunnel = tunnelled.then_some(Tunnel {
+            protocol: TunnelProtocol::Vxlan,
+            source,
+            destination,
+            source_port: 50_000,
+            destination_port: 8472,
+            vni: 1,
+        });
+        let packet = Packet {
+            at: UnixNanos::from_nanos(self.now),
+            interface: InterfaceId(u32::try_from(device).unwrap()),
+            direction,
+            frame_len: if tunnelled { 124 } else { 74 },
+            ethernet: Some(([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])),
+            tuple,
+            ip_len: 60,
+            ip_id: Some(7),
+            ttl: 64,
+            fragment: Fragment::Whole,
+            transport,
+            tunnel,
+            truncated: false,
+        };
+        self.feed(|tracker, sink| tracker.packet(&packet, DEVICES[device].1, sink));
+    }
+
+    fn tcp(&mut self, hop: &Hop, back: bool, flags: u16, sequence: u32) {
+        let tcp = Tcp {
+            sequence,
+            acknowledgement: match (flags, back) {
+                (SYN, _) => 0,
+                (_, true) => 101,
+                (_, false) => 901,
+            },
+            flags: TcpFlags(flags),
+            window: 1000,
+            mss: None,
+            timestamps: None,
+            payload: &[],
+            payload_len: 0,
+        };
+        let tuple = tuple(hop);
+        let (direction, tuple) = match (back, hop.direction) {
+            (false, direction) => (direction, tuple),
+            (true, Direction::Inbound) => (Direction::Outbound, tuple.reversed()),
+            (true, _) => (Direction::Inbound, tuple.reversed()),
+        };
+        self.seen(hop.device, direction, tuple, Transport::Tcp(tcp));
+    }
+
+    pub(super) fn forward(&mut self, route: &Route, flags: u16, sequence: u32) {
+        for hop in route {
+            self.tcp(hop, false, flags, sequence);
+        }
+    }
+
+    pub(super) fn reverse(&mut self, route: &Route, flags: u16, sequence: u32) {
+        for hop in route.iter().rev() {
+            self.tcp(hop, true, flags, sequence);
+        }
+    }
+
+    /// The kernel names the route's first and last form.
+    pub(super) fn conntrack(&mut self, route: &Route) {
+        let (first, last) = (tuple(&route[0]), tuple(&route[route.len() - 1]));
+        let at = UnixNanos::from_nanos(self.now);
+        let entry = ConntrackEntry { at, original: first, reply: last.reversed(), zone: 0 };
+        self.feed(|tracker, sink| tracker.testimony(&Testimony::Tracked(entry), sink));
+    }
+
+    pub(super) fn log(&mut self, rule: &str, hop: &Hop, sequence: u32) {
+        let tuple = tuple(hop);
+        let octets = |end: SocketAddr| match end.ip() {
+            IpAddr::V4(address) => address.octets(),
+            IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
+        };
+        let mut packet = Vec::new();
+        PacketBuilder::ipv4(octets(tuple.source), octets(tuple.destination), 63)
+            .tcp(tuple.source.port(), tuple.destination.port(), sequence, 1000)
+            .syn()
+            .write(&mut packet, &[])
+            .unwrap();
+        let logged = LoggedPacket {
+            at: UnixNanos::from_nanos(self.now),
+            prefix: Arc::from(rule),
+            group: 5,
+            in_ifindex: 2,
+            out_ifindex: 0,
+            packet,
+        };
+        self.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));
+    }
+
+    /// The node answers the hop's client with "port unreachable".
+    pub(super) fn unreachable(&mut self, hop: &Hop, sender: &str) {
+        let quoted = Some(Quoted { tuple: tuple(hop), tcp_sequence: Some(100) });
+        let back = Tuple::new(IpProtocol::ICMP, (sender.parse().unwrap(), 0), (tuple(hop).source.ip(), 0));
+        let icmp = Icmp { kind: 3, code: 3, quoted, mtu: None };
+        self.seen(hop.device, Direction::Outbound, back, Transport::Icmp(icmp));
+    }
+
+    /// A question from the client's veth to the DNS Service, or its answer: response code and address.
+    pub(super) fn dns(&mut self, id: u16, name: &str, answer: Option<(u16, &str)>) {
+        let (code, address) = answer.unwrap_or_default();
+        let flags = if answer.is_some() { 0x8180 | code } else { 0x0100 };
+        let answers = u16::from(!address.is_empty());
+        let mut payload = Vec::new();
+        for field in [id, flags, 1, answers, 0, 0] {
+            payload.extend(field.to_be_bytes());
+        }
+        for label in name.split('.') {
+            payload.push(u8::try_from(label.len()).unwrap());
+            payload.extend(label.as_bytes());
+        }
+        payload.extend([0, 0, 1, 0, 1]);
+        if let Ok(IpAddr::V4(address)) = address.parse() {
+            payload.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4]);
+            payload.extend(address.octets());
+        }
+        let to_server = Tuple {
+            protocol: IpProtocol::UDP,
+            source: "10.244.1.5:50001".parse().unwrap(),
+            destination: "10.96.0.53:53".parse().unwrap(),
+        };
+        let (direction, tuple) = match answer {
+            None => (Direction::Inbound, to_server),
+            Some(_) => (Direction::Outbound, to_server.reversed()),
+        };
+        let payload_len = u32::try_from(payload.len()).unwrap();
+        self.seen(WEB, direction, tuple, Transport::Udp { payload: &payload, payload_len });
+    }
+
+    pub(super) fn wait_ms(&mut self, millis: u64) {
+        self.now += millis * 1_000_000;
+        let now = UnixNanos::from_nanos(self.now);
+        self.feed(|tracker, sink| tracker.advance(now, sink));
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.feed(Tracker::finish);
+    }
+
+    pub(super) fn last(&self) -> &Flow {
+        self.flows.last().unwrap()
+    }
+}
+
+fn tuple(hop: &Hop) -> Tuple {
+    Tuple {
+        protocol: IpProtocol::TCP,
+        source: hop.source.parse().unwrap(),
+        destination: hop.destination.parse().unwrap(),
+    }
+}
+
+fn cluster(local: &str) -> Cluster {
+    let mut cluster = Cluster::default();
+    cluster.set_local_node(local);
+    let node = |name: &str, addresses: [&str; 3], pods: &str| {
+        Object::Node(Node {
+            name: name.into(),
+            created: UnixNanos::ZERO,
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            pod_cidrs: vec![pods.parse().unwrap()],
+            labels: BTreeMap::new(),
+        })
+    };
+    let objects = [
+        node("worker-1", ["192.168.0.1", "10.244.1.0", "10.244.1.1"], "10.244.1.0/24"),
+        node("worker-2", ["192.168.0.2", "10.244.2.0", "10.244.2.1"], "10.244.2.0/24"),
+        pod("web-1", "10.244.1.5", "worker-1"),
+        pod("api-1", "10.244.1.9", "worker-1"),
+        pod("api-2", "10.244.2.7", "worker-2"),
+        service("api", "10.96.0.10", Protocol::Tcp, 80, NonZeroU16::new(30080)),
+        service("empty", "10.96.0.20", Protocol::Tcp, 80, None),
+        service("dns", "10.96.0.53", Protocol::Udp, 53, None),
+        slice("api", &["10.244.1.9", "10.244.2.7"]),
+    ];
+    for object in objects {
+        cluster.apply(object, UnixNanos::ZERO);
+    }
+    cluster
+}
+
+fn pod(name: &str, address: &str, node: &str) -> Object {
+    let app = name.split('-').next().unwrap();
+    Object::Pod(Pod {
+        name: ObjectName::new("shop", name),
+        uid: name.into(),
+        created: UnixNanos::ZERO,
+        labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+        addresses: vec![address.parse().unwrap()],
+        host_network: false,
+        phase: PodPhase::Running,
+        node: node.into(),
+        owner: Some(Owner { kind: "StatefulSet".into(), name: app.into() }),
+        service_account: "default".into(),
+    })
+}
+
+fn service(
+    name: &str,
+    address: &str,
+    protocol: Protocol,
+    port: u16,
+    node_port: Option<NonZeroU16>,
+) -> Object {
+    Object::Service(Service {
+        name: ObjectName::new("shop", name),
+        labels: BTreeMap::new(),
+        service_type: if node_port.is_some() { ServiceType::NodePort } else { ServiceType::ClusterIp },
+        cluster_addresses: vec![address.parse().unwrap()],
+        external_addresses: Vec::new(),
+        ports: vec![PortSpec {
+            name: "http".into(),
+            protocol,
+            port,
+            node_port,
+            target_port: TargetPort::Number(8080),
+        }],
+    })
+}
+
+fn slice(service: &str, addresses: &[&str]) -> Object {
+    let address = |text: &&str| (text.parse().unwrap(), Condition::READY);
+    Object::EndpointSlice(EndpointSlice {
+        name: ObjectName::new("shop", &format!("{service}-slice")),
+        service: service.into(),
+        set: EndpointSet {
+            ports: vec![EndpointPort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }],
+            addresses: addresses.iter().map(address).collect(),
+        },
+    })
+}

@@ -1,0 +1,66 @@
+//! What the node says about itself: counters that the pipeline fills, and notices in words.
+//!
+//! Counters are atomics, written on the hot path and read when someone asks for the status. Notices say what does not work
+//! here and why; each has a topic, so that what is mended can be taken back.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use weir_proto::weir::v1::ServerStatus;
+
+/// Counters and notices of a running daemon. Shared between the pipeline and the services.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Frames read.
+    pub frames: AtomicU64,
+    /// Frames that the kernel dropped before they could be read.
+    pub frames_dropped_kernel: AtomicU64,
+    /// Frames dropped between capture and pipeline.
+    pub frames_dropped_queue: AtomicU64,
+    /// Connections now in the table.
+    pub connections: AtomicU64,
+    /// Connections that left the table for lack of room.
+    pub connections_evicted: AtomicU64,
+    /// Times that the kernel's connection tracking overran its socket.
+    pub conntrack_overruns: AtomicU64,
+    /// Frames that could not be decoded.
+    pub undecodable: AtomicU64,
+    notices: ArcSwap<BTreeMap<&'static str, String>>,
+}
+
+impl Status {
+    /// Says what is wrong with `topic`, in a sentence for people; replaces what was said before.
+    pub fn notice(&self, topic: &'static str, sentence: &str) {
+        self.notices.rcu(|notices| {
+            let mut notices = BTreeMap::clone(notices);
+            notices.insert(topic, sentence.to_owned());
+            notices
+        });
+    }
+
+    /// Takes back what was said of `topic`.
+    pub fn settle(&self, topic: &str) {
+        self.notices.rcu(|notices| {
+            let mut notices = BTreeMap::clone(notices);
+            notices.remove(topic);
+            notices
+        });
+    }
+
+    /// As on the wire, without what the ring and the daemon's run know.
+    pub(super) fn snapshot(&self) -> ServerStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ServerStatus {
+            frames: read(&self.frames),
+            frames_dropped_kernel: read(&self.frames_dropped_kernel),
+            frames_dropped_queue: read(&self.frames_dropped_queue),
+            connections: read(&self.connections),
+            connections_evicted: read(&self.connections_evicted),
+            conntrack_overruns: read(&self.conntrack_overruns),
+            undecodable: read(&self.undecodable),
+            notices: self.notices.load().values().cloned().collect(),
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The kernel's packet log and the frames of the same packets, in either order.
+
+use std::sync::Arc;
+
+use etherparse::PacketBuilder;
+
+use super::*;
+use crate::testimony::LoggedPacket;
+
+const RULE: &str = "deny:shop/api-ingress";
+
+/// The log of a SYN, as the FORWARD chain sees it.
+fn log(world: &mut World, tuple: Tuple, sequence: u32) {
+    let (std::net::IpAddr::V4(source), std::net::IpAddr::V4(destination)) =
+        (tuple.source.ip(), tuple.destination.ip())
+    else {
+        panic!("this test speaks IPv4");
+    };
+    let builder = PacketBuilder::ipv4(source.octets(), destination.octets(), 63)
+        .tcp(tuple.source.port(), tuple.destination.port(), sequence, 1000)
+        .syn();
+    let mut packet = Vec::new();
+    builder.write(&mut packet, &[]).unwrap();
+    let logged = LoggedPacket {
+        at: UnixNanos::from_nanos(world.now),
+        prefix: Arc::from(RULE),
+        group: 5,
+        in_ifindex: VETH.0,
+        out_ifindex: 0,
+        packet,
+    };
+    world.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));
+}
+
+#[test]
+fn a_denied_call_names_its_rule_and_backend_whichever_comes_first() {
+    for log_first in [true, false] {
+        let mut world = World::new();
+        if log_first {
+            log(&mut world, tuple(CLIENT, BACKEND), 100);
+        }
+        world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+        if !log_first {
+            log(&mut world, tuple(CLIENT, BACKEND), 100);
+        }
+        world.wait(60_000_000);
+        assert_eq!(world.told.len(), 1, "{:#?}", world.told);
+        let told = world.last();
+        assert_eq!((told.reason, told.verdict), (Reason::Drop, Verdict::Dropped));
+        assert_eq!((told.original, told.backend), (tuple(CLIENT, VIP), tuple(CLIENT, BACKEND)));
+        assert_eq!((told.rules.as_slice(), told.packets), ([RULE.to_owned()].as_slice(), (1, 0)));
+    }
+}
+
+#[test]
+fn a_rule_that_logs_what_passes_drops_nothing() {
+    let mut world = World::new();
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+    log(&mut world, tuple(CLIENT, BACKEND), 100);
+    world.tcp(FLANNEL, Direction::Outbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+    world.wait(60_000_000);
+    assert_eq!(world.last().verdict, Verdict::Traced);
+    world.returns(CLIENT, SYN_ACK, (900, 101));
+    assert_eq!(world.last().verdict, Verdict::Forwarded);
+    assert_eq!(world.last().rules, [RULE]);
+}
+
+#[test]
+fn a_log_without_a_frame_is_told_after_a_second() {
+    let mut world = World::new();
+    log(&mut world, tuple(CLIENT, BACKEND), 100);
+    world.wait(SECOND / 2);
+    assert!(world.told.is_empty());
+    world.wait(SECOND);
+    world.wait(60_000_000);
+    assert_eq!((world.last().reason, world.last().verdict), (Reason::Drop, Verdict::Dropped));
+    assert_eq!((world.last().packets, world.last().points), ((0, 0), 0));
+    assert_eq!(world.tracker.stats().logged_unseen, 1);
+}
+
+#[test]
+fn the_log_of_the_next_connection_is_not_the_last_ones() {
+    let mut world = World::new();
+    world.conversation(CLIENT, 100);
+    log(&mut world, tuple(CLIENT, VIP), 70_000);
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (70_000, 0));
+    world.wait(60_000_000);
+    let first: Vec<_> = world.told.iter().filter(|told| told.id == 1).collect();
+    assert!(first.iter().all(|told| told.rules.is_empty()), "{first:#?}");
+    assert_eq!((world.last().id, world.last().verdict), (2, Verdict::Dropped));
+}
+
+#[test]
+fn many_logs_without_frames_are_bounded_and_outlive_a_clock_set_back() {
+    let mut world = World::new();
+    world.wait(1000 * SECOND);
+    for number in 0..5000_u32 {
+        let source = format!("10.244.{}.{}:4000", 1 + number / 250, 1 + number % 250);
+        log(&mut world, tuple(&source, BACKEND), number);
+    }
+    assert_eq!(world.tracker.stats().logged_unseen, 5000 - 4096);
+    world.now = SECOND;
+    world.wait(0);
+    world.wait(2 * SECOND);
+    assert_eq!(world.tracker.stats().logged_unseen, 5000);
+    world.wait(60_000_000);
+    assert_eq!(world.told.iter().filter(|told| told.reason == Reason::Drop).count(), 5000);
+}

@@ -1,0 +1,13 @@
+//! The readers of packets and of the kernel's testimony against a real kernel, in network namespaces made for each test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by a panic, and says when it was skipped"
+)]
+
+mod capture;
+mod conntrack;
+mod namespace;
+mod nflog;
+mod permission;

@@ -1,0 +1,37 @@
+//! What is said where capabilities are missing.
+
+use std::sync::mpsc::sync_channel;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use weir_daemon::capture::{live, sink};
+use weir_daemon::{conntrack, nflog};
+
+use crate::namespace::{World, may_run};
+
+#[test]
+fn a_missing_capability_is_named_with_the_way_to_get_it() {
+    if !may_run("a_missing_capability_is_named_with_the_way_to_get_it") {
+        return;
+    }
+    let world = World::new();
+    let sentences = world.node.enter(|| {
+        let none = CapabilitySet::empty();
+        // Of this thread alone, which ends with the closure.
+        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+            .unwrap();
+        let (sender, _inputs) = sync_channel(8);
+        let queue = || sink(sender.clone());
+        let groups = nflog::Settings { groups: vec![11], ..nflog::Settings::default() };
+        [
+            live::start(live::Settings::default(), queue()).unwrap_err().to_string(),
+            conntrack::start(conntrack::Settings::default(), queue()).unwrap_err().to_string(),
+            nflog::start(&groups, queue()).unwrap_err().to_string(),
+        ]
+    });
+    for (sentence, capability) in sentences.iter().zip(["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_NET_ADMIN"]) {
+        assert!(sentence.contains("no permission"), "{sentence}");
+        assert!(sentence.contains(capability) && sentence.contains("setcap"), "{sentence}");
+        assert!(!sentence.contains('\n'), "{sentence}");
+    }
+    assert!(sentences[0].contains("veth-pod"), "{}", sentences[0]);
+}

@@ -1,0 +1,140 @@
+//! One row of weir's answer, read field by field as text that can be compared. What weir did not say reads as "-".
+
+use anyhow::{Context, Result};
+use weir_proto::flow::layer4::Protocol;
+use weir_proto::flow::{Endpoint, Flow, Verdict};
+use weir_proto::weir::v1::{
+    Connection, ConnectionState, Counters, Encapsulation, FlowDetail, Nat, Observation, PathPoint,
+};
+
+/// What stands for something that weir did not say.
+pub const NOTHING: &str = "-";
+
+/// A connection with its joined flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    pub connection: &'a Connection,
+    pub flow: &'a Flow,
+    pub detail: &'a FlowDetail,
+}
+
+/// Client's port, 0 where there is none.
+pub fn source_port(connection: &Connection) -> u16 {
+    connection.flow.as_ref().map_or(0, |flow| ports(flow).0)
+}
+
+/// Source and destination port of a flow.
+pub fn ports(flow: &Flow) -> (u16, u16) {
+    let (source, destination) = match flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref()) {
+        Some(Protocol::Tcp(tcp)) => (tcp.source_port, tcp.destination_port),
+        Some(Protocol::Udp(udp)) => (udp.source_port, udp.destination_port),
+        _ => (0, 0),
+    };
+    (u16::try_from(source).unwrap_or(0), u16::try_from(destination).unwrap_or(0))
+}
+
+impl<'a> Row<'a> {
+    pub fn of(connection: &'a Connection) -> Result<Self> {
+        let flow = connection.flow.as_ref().context("a connection of the answer has no flow")?;
+        let detail = flow.weir.as_ref().context("a flow of the answer has no weir part")?;
+        Ok(Self { connection, flow, detail })
+    }
+
+    /// The row of the client's port.
+    pub fn find(rows: &'a [Connection], port: u16) -> Result<Self> {
+        let row = rows.iter().find(|row| source_port(row) == port);
+        Self::of(row.with_context(|| format!("weir has no row for the call from port {port}"))?)
+    }
+
+    /// Address and port of the true client.
+    pub fn client(&self) -> String {
+        let address = self.flow.ip.as_ref().map_or(NOTHING, |ip| &ip.source);
+        format!("{address}:{}", ports(self.flow).0)
+    }
+
+    /// Address and port of the true server, or of what was called while no backend is known.
+    pub fn server(&self) -> String {
+        let address = self.flow.ip.as_ref().map_or(NOTHING, |ip| &ip.destination);
+        format!("{address}:{}", ports(self.flow).1)
+    }
+
+    pub fn client_pod(&self) -> String {
+        pod(self.flow.source.as_ref())
+    }
+
+    pub fn server_pod(&self) -> String {
+        pod(self.flow.destination.as_ref())
+    }
+
+    /// The Service called.
+    pub fn service(&self) -> String {
+        let service = self.flow.destination_service.as_ref().filter(|service| !service.name.is_empty());
+        service.map_or(NOTHING.to_owned(), |service| format!("{}/{}", service.namespace, service.name))
+    }
+
+    /// Every Service that the row names, exact or inferred.
+    pub fn services(&self) -> String {
+        let named: Vec<String> =
+            self.detail.services.iter().map(|one| format!("{}/{}", one.namespace, one.name)).collect();
+        if named.is_empty() { self.service() } else { named.join(",") }
+    }
+
+    fn nat(&self) -> Option<&Nat> {
+        self.detail.nat.as_ref()
+    }
+
+    /// The address and port called, where a DNAT replaced them.
+    pub fn vip(&self) -> String {
+        let nat = self.nat().filter(|nat| !nat.vip.is_empty());
+        nat.map_or(NOTHING.to_owned(), |nat| format!("{}:{}", nat.vip, nat.vip_port))
+    }
+
+    /// The address and port that the backend saw, where a SNAT replaced the client's.
+    pub fn masquerade(&self) -> String {
+        let nat = self.nat().filter(|nat| !nat.masquerade.is_empty());
+        nat.map_or(NOTHING.to_owned(), |nat| format!("{}:{}", nat.masquerade, nat.masquerade_port))
+    }
+
+    pub fn total(&self) -> Counters {
+        self.detail.total.unwrap_or_default()
+    }
+
+    pub fn verdict(&self) -> &'static str {
+        Verdict::try_from(self.flow.verdict).map_or(NOTHING, |verdict| verdict.as_str_name())
+    }
+
+    pub fn state(&self) -> &'static str {
+        ConnectionState::try_from(self.detail.state).map_or(NOTHING, |state| state.as_str_name())
+    }
+
+    /// Handshake as the client's node measured it, there and back.
+    pub fn round_trip_ns(&self) -> u64 {
+        self.detail.tcp.as_ref().map_or(0, |tcp| tcp.handshake_server_ns)
+    }
+
+    /// Nodes that saw it, in the order of the answer.
+    pub fn nodes(&self) -> String {
+        self.connection.sightings.iter().map(|flow| flow.node_name.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The tunnel that a node saw around it.
+    pub fn tunnel(&self, node: &str) -> Option<&'a Encapsulation> {
+        let sighting = self.connection.sightings.iter().find(|flow| flow.node_name == node)?;
+        let path: &[PathPoint] = &sighting.weir.as_ref()?.path;
+        path.iter().find_map(|point| point.tunnel.as_ref())
+    }
+
+    /// Whether any sighting rests on such an observation.
+    pub fn has_evidence(&self, wanted: Observation) -> bool {
+        let flows = self.connection.sightings.iter().chain([self.flow]);
+        let details = flows.filter_map(|flow| flow.weir.as_ref());
+        details.flat_map(|detail| &detail.evidence).any(|evidence| evidence.observation() == wanted)
+    }
+}
+
+fn pod(endpoint: Option<&Endpoint>) -> String {
+    match endpoint.filter(|endpoint| !endpoint.pod_name.is_empty()) {
+        Some(endpoint) => format!("{}/{}", endpoint.namespace, endpoint.pod_name),
+        None => NOTHING.to_owned(),
+    }
+}

@@ -1,0 +1,416 @@
+//! Pairs the views that several nodes have of one connection, and keeps one row a connection.
+//!
+//! Views belong together by an equal join key, overlapping lifetimes and TCP sequence numbers that do not contradict
+//! ([`pairing`]); [`compose`] makes the row of them. The table is bounded: the row that changed longest ago is forgotten
+//! and counted. Readers go through the rows in the order of their last change, so a slow one skips revisions, never rows.
+//! Pure: time is an argument, the relay's monotonic clock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::node::NodeName;
+use crate::peer::Record;
+
+pub mod compose;
+mod pairing;
+
+/// Limits of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most rows.
+    pub capacity: usize,
+    /// How far the clocks of two nodes may be apart where lifetimes decide.
+    pub skew_allowance: Duration,
+    /// A connection is over when one node ended it and the others said nothing for so long.
+    pub silence: Duration,
+    /// How long an ended connection waits for a node that should have seen it and has not spoken.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            capacity: 32_768,
+            skew_allowance: Duration::from_secs(5),
+            silence: Duration::from_secs(15),
+            grace: Duration::from_secs(2),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct RowId(u64);
+
+/// A connection as one node numbers it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ViewId {
+    node: NodeName,
+    run: u64,
+    connection: u64,
+}
+
+impl ViewId {
+    fn of(record: &Record) -> Self {
+        Self { node: record.node.clone(), run: record.place.run, connection: record.view.connection }
+    }
+}
+
+/// One connection of the cluster.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Stable for the connection's life.
+    pub id: Arc<str>,
+    /// Grows with each change.
+    pub revision: u64,
+    /// No node will tell more of it.
+    pub ended: bool,
+    /// One for each node that saw it. None: it was found to be part of another row, whose id stays.
+    pub sightings: Vec<Sighting>,
+    change: u64,
+    due: Option<Duration>,
+}
+
+/// What one node says of a connection.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// Its latest record of the connection itself.
+    pub record: Arc<Record>,
+    /// The latest message of the application protocol.
+    pub message: Option<Arc<Record>>,
+    ended: bool,
+    heard: Duration,
+}
+
+/// The next rows for a reader.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Rows, the one that changed longest ago first.
+    pub rows: Vec<Row>,
+    /// Where the reader goes on.
+    pub cursor: u64,
+    /// At most so many rows changed after the reader's place and were forgotten before it came.
+    pub missed: u64,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Join {
+    settings: Settings,
+    rows: HashMap<RowId, Row>,
+    views: HashMap<ViewId, RowId>,
+    by_key: HashMap<u64, Vec<RowId>>,
+    by_change: BTreeMap<u64, RowId>,
+    due: BTreeSet<(Duration, RowId)>,
+    runs: HashMap<NodeName, u64>,
+    changes: u64,
+    made: u64,
+    forgotten: u64,
+    last_forgotten: u64,
+    unattached: u64,
+}
+
+impl Join {
+    /// An empty table.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            rows: HashMap::new(),
+            views: HashMap::new(),
+            by_key: HashMap::new(),
+            by_change: BTreeMap::new(),
+            due: BTreeSet::new(),
+            runs: HashMap::new(),
+            changes: 0,
+            made: 0,
+            forgotten: 0,
+            last_forgotten: 0,
+            unattached: 0,
+        }
+    }
+
+    /// A node's record came at `now`.
+    pub fn apply(&mut self, record: &Arc<Record>, now: Duration) {
+        if record.view.connection == 0 {
+            return;
+        }
+        self.note_run(record, now);
+        let view = ViewId::of(record);
+        match self.views.get(&view).copied() {
+            Some(row) if record.view.message => self.attach(row, record, now),
+            None if record.view.message => self.unattached += 1,
+            Some(row) if self.same_key(row, record) => self.update(row, record, now),
+            Some(row) => {
+                self.detach(row, &view, now);
+                self.place(view, record, now);
+            }
+            None => self.place(view, record, now),
+        }
+        self.bound();
+    }
+
+    /// Ends what nobody will tell more of.
+    pub fn tick(&mut self, now: Duration) {
+        while let Some(&(due, id)) = self.due.first().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, id));
+            let Some(row) = self.rows.get_mut(&id) else {
+                continue;
+            };
+            row.due = None;
+            row.ended = true;
+            self.changed(id);
+        }
+    }
+
+    /// When `tick` is to be called next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Number of the latest change.
+    #[must_use]
+    pub const fn newest(&self) -> u64 {
+        self.changes
+    }
+
+    /// Rows in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Nothing in the table.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Rows forgotten for lack of room.
+    #[must_use]
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Messages of connections that no record had told of.
+    #[must_use]
+    pub const fn unattached(&self) -> u64 {
+        self.unattached
+    }
+
+    /// At most `limit` rows that changed after `cursor`; `forgotten_then` is [`Self::forgotten`] as the reader last saw it.
+    #[must_use]
+    pub fn changes_after(&self, cursor: u64, forgotten_then: u64, limit: usize) -> Changes {
+        let after = self.by_change.range(cursor.saturating_add(1)..).take(limit);
+        let rows: Vec<Row> = after.filter_map(|(_, id)| self.rows.get(id)).cloned().collect();
+        let missed = if self.last_forgotten > cursor { self.forgotten - forgotten_then } else { 0 };
+        let cursor = rows.last().map_or(self.changes, |row| row.change);
+        Changes { rows, cursor, missed }
+    }
+
+    /// All rows, the one that changed longest ago first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Row> {
+        self.by_change.values().filter_map(|id| self.rows.get(id)).cloned().collect()
+    }
+
+    /// A new run of a node's daemon: what the old one had open, it will tell no more of.
+    fn note_run(&mut self, record: &Record, now: Duration) {
+        let run = record.place.run;
+        let Some(old) = self.runs.insert(record.node.clone(), run).filter(|old| *old != run) else {
+            return;
+        };
+        let of_old = |view: &ViewId| view.node == record.node && view.run == old;
+        let orphans: Vec<_> = self.views.iter().filter(|(view, _)| of_old(view)).map(|(_, id)| *id).collect();
+        for id in orphans {
+            if let Some(row) = self.rows.get_mut(&id) {
+                let stale = |s: &&mut Sighting| s.record.node == record.node && s.record.place.run == old;
+                row.sightings.iter_mut().filter(stale).for_each(|s| s.ended = true);
+                // It may go on as a connection of the new run: that is waited for.
+                self.reschedule(id, Some(now.saturating_add(self.settings.silence)));
+            }
+        }
+    }
+
+    fn same_key(&self, row: RowId, record: &Record) -> bool {
+        let sighting = self.rows.get(&row).and_then(|row| row.sighting_of(record));
+        sighting.is_some_and(|s| s.record.view.join_key == record.view.join_key)
+    }
+
+    fn attach(&mut self, id: RowId, record: &Arc<Record>, now: Duration) {
+        let Some(sighting) = self.rows.get_mut(&id).and_then(|row| row.sighting_mut(record)) else {
+            return;
+        };
+        sighting.message = Some(Arc::clone(record));
+        sighting.heard = now;
+        self.conclude(id, now);
+    }
+
+    fn update(&mut self, id: RowId, record: &Arc<Record>, now: Duration) {
+        let Some(sighting) = self.rows.get_mut(&id).and_then(|row| row.sighting_mut(record)) else {
+            return;
+        };
+        sighting.ended = record.view.ended;
+        sighting.record = Arc::clone(record);
+        sighting.heard = now;
+        self.conclude(id, now);
+    }
+
+    /// Puts a view in the row it belongs to, or in a new one.
+    fn place(&mut self, view: ViewId, record: &Arc<Record>, now: Duration) {
+        let id = self.row_for(record).unwrap_or_else(|| self.new_row(record));
+        let sighting =
+            Sighting { record: Arc::clone(record), message: None, ended: record.view.ended, heard: now };
+        if let Some(row) = self.rows.get_mut(&id) {
+            // The same connection as an earlier run of this node's daemon saw it is told anew.
+            if let Some(old) = row.sightings.iter().position(|s| s.record.node == record.node) {
+                let old = row.sightings.remove(old);
+                self.views.remove(&ViewId::of(&old.record));
+            }
+            row.sightings.push(sighting);
+        }
+        self.views.insert(view, id);
+        self.conclude(id, now);
+    }
+
+    fn row_for(&self, record: &Record) -> Option<RowId> {
+        if record.view.join_key == 0 {
+            return None;
+        }
+        let candidates = self.by_key.get(&record.view.join_key)?;
+        let fit = |id: &RowId| {
+            let fit = pairing::fit(self.rows.get(id)?, record, self.settings.skew_allowance)?;
+            Some((fit, *id))
+        };
+        candidates.iter().filter_map(fit).min().map(|(_, id)| id)
+    }
+
+    fn new_row(&mut self, record: &Record) -> RowId {
+        self.made += 1;
+        let id = RowId(self.made);
+        let row = Row {
+            id: compose::row_id(record),
+            revision: 0,
+            ended: false,
+            sightings: Vec::with_capacity(2),
+            change: 0,
+            due: None,
+        };
+        self.rows.insert(id, row);
+        if record.view.join_key != 0 {
+            self.by_key.entry(record.view.join_key).or_default().push(id);
+        }
+        id
+    }
+
+    /// Takes a view out of its row, because its join key turned out to be another (a NAT learnt late).
+    fn detach(&mut self, id: RowId, view: &ViewId, now: Duration) {
+        self.views.remove(view);
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        let of_view = |s: &Sighting| ViewId::of(&s.record) == *view;
+        let Some(sighting) = row.sightings.iter().position(of_view) else {
+            return;
+        };
+        let sighting = row.sightings.remove(sighting);
+        if row.sightings.is_empty() {
+            self.forget_key(sighting.record.view.join_key, id);
+        }
+        self.conclude(id, now);
+    }
+
+    /// Looks at whether the row is over, and marks it as changed.
+    fn conclude(&mut self, id: RowId, now: Duration) {
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        let open = row.sightings.iter().filter(|s| !s.ended).map(|s| s.heard).max();
+        let any_ended = row.sightings.iter().any(|s| s.ended);
+        let due = match open {
+            Some(heard) => any_ended.then(|| heard.saturating_add(self.settings.silence)),
+            None if row.is_complete() => Some(now),
+            None => Some(now.saturating_add(self.settings.grace)),
+        };
+        row.ended = due.is_some_and(|due| due <= now);
+        let due = due.filter(|_| !row.ended);
+        self.reschedule(id, due);
+        self.changed(id);
+    }
+
+    fn reschedule(&mut self, id: RowId, due: Option<Duration>) {
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        if let Some(old) = row.due.take() {
+            self.due.remove(&(old, id));
+        }
+        row.due = due;
+        if let Some(due) = due {
+            self.due.insert((due, id));
+        }
+    }
+
+    fn changed(&mut self, id: RowId) {
+        let Some(row) = self.rows.get_mut(&id) else {
+            return;
+        };
+        self.changes += 1;
+        self.by_change.remove(&row.change);
+        self.by_change.insert(self.changes, id);
+        row.change = self.changes;
+        row.revision += 1;
+    }
+
+    fn bound(&mut self) {
+        while self.rows.len() > self.settings.capacity {
+            let Some((change, id)) = self.by_change.pop_first() else {
+                return;
+            };
+            self.reschedule(id, None);
+            self.forgotten += 1;
+            self.last_forgotten = change;
+            let Some(row) = self.rows.remove(&id) else {
+                continue;
+            };
+            for sighting in &row.sightings {
+                self.views.remove(&ViewId::of(&sighting.record));
+                self.forget_key(sighting.record.view.join_key, id);
+            }
+        }
+    }
+
+    fn forget_key(&mut self, key: u64, id: RowId) {
+        if let Some(rows) = self.by_key.get_mut(&key) {
+            rows.retain(|row| *row != id);
+            if rows.is_empty() {
+                self.by_key.remove(&key);
+            }
+        }
+    }
+}
+
+impl Row {
+    fn sighting_of(&self, record: &Record) -> Option<&Sighting> {
+        let view = ViewId::of(record);
+        self.sightings.iter().find(|s| ViewId::of(&s.record) == view)
+    }
+
+    fn sighting_mut(&mut self, record: &Record) -> Option<&mut Sighting> {
+        let view = ViewId::of(record);
+        self.sightings.iter_mut().find(|s| ViewId::of(&s.record) == view)
+    }
+
+    /// Every node that the ends are on has told of it. With no sighting left, nothing is to be waited for.
+    fn is_complete(&self) -> bool {
+        let told =
+            |node: &str| node.is_empty() || self.sightings.iter().any(|s| s.record.node.as_str() == node);
+        let all_told =
+            |s: &Sighting| told(&s.record.view.source_node) && told(&s.record.view.destination_node);
+        self.sightings.iter().all(all_told)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The composition root: commands and what runs for each.
+//!
+//! A reader of our output that goes away (`| head`) is no error. Ctrl-C ends a stream as its end would.
+
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgMatches, Command};
+use jiff::Timestamp;
+use tonic::transport::Channel;
+use weir_proto::observer::ServerStatusRequest;
+use weir_proto::observer::observer_client::ObserverClient;
+use weir_proto::weir::v1::ConnectionsRequest;
+use weir_proto::weir::v1::weir_client::WeirClient;
+
+use crate::client::{self, ClientError, MAX_MESSAGE_BYTES};
+use crate::observe::{self, Ask};
+use crate::print::{ConnectionPrinter, FlowPrinter, print_status, status_json};
+
+/// The name that Hubble's clients ask the health of.
+const HEALTH_SERVICE: &str = "hubble.server.Observer";
+
+/// The whole command line.
+#[must_use]
+pub fn command() -> Command {
+    Command::new("weir")
+        .about("Sees what a Kubernetes network does: who called whom, by which Service, over which way, and how it ended")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("server")
+                .long("server")
+                .global(true)
+                .env("WEIR_SERVER")
+                .default_value("localhost:4245")
+                .value_name("ADDRESS")
+                .help("Relay or daemon: host:port or unix:///path"),
+        )
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .global(true)
+                .env("WEIR_TIMEOUT")
+                .default_value("5")
+                .value_parser(clap::value_parser!(u64).range(1..=600))
+                .value_name("SECONDS")
+                .help("How long connecting may take"),
+        )
+        .subcommand(observe::command())
+        .subcommand(
+            Command::new("status").about("Shows how the server and its nodes are").arg(
+                Arg::new("output")
+                    .long("output")
+                    .short('o')
+                    .value_parser(["compact", "json"])
+                    .default_value("compact")
+                    .help("How to print"),
+            ),
+        )
+}
+
+/// Parses, runs, and says how it went.
+pub async fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and errors of use go where clap sends them; a closed pipe is the reader's choice.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(&matches).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(anstream::stderr(), "weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+async fn run(matches: &ArgMatches) -> Result<()> {
+    match matches.subcommand() {
+        Some(("observe", given)) => {
+            let ask = observe::read(given, Timestamp::now())?;
+            match &ask.input {
+                Some(path) => from_file(&ask, path),
+                None if ask.connections => connections(given, &ask).await,
+                None => flows(given, &ask).await,
+            }
+        }
+        Some(("status", given)) => status(given).await,
+        _ => Ok(()),
+    }
+}
+
+fn server(matches: &ArgMatches) -> &str {
+    matches.get_one::<String>("server").map_or("", String::as_str)
+}
+
+async fn channel(matches: &ArgMatches) -> Result<Channel, ClientError> {
+    let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(5);
+    client::connect(server(matches), Duration::from_secs(seconds)).await
+}
+
+/// True if colours make sense on standard output.
+fn colourful() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !refused
+}
+
+/// Where notes about the stream go.
+fn notes(ask: &Ask) -> Box<dyn Write> {
+    if ask.silent { Box::new(io::sink()) } else { Box::new(io::stderr()) }
+}
+
+async fn flows(matches: &ArgMatches, ask: &Ask) -> Result<()> {
+    let address = server(matches);
+    let refused = |status: tonic::Status| ClientError::refused(address, &status);
+    let mut observer =
+        ObserverClient::new(channel(matches).await?).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let mut stream = observer.get_flows(ask.request.clone()).await.map_err(refused)?.into_inner();
+    let mut printer = FlowPrinter::new(ask.output.clone(), colourful());
+    let (mut out, mut notes) = (io::stdout().lock(), notes(ask));
+    while let Some(response) = until_interrupted(stream.message()).await {
+        let Some(response) = response.map_err(refused)? else {
+            break;
+        };
+        printer.print(&response, &mut out, &mut notes)?;
+        out.flush()?;
+    }
+    printer.finish(&mut out)?;
+    Ok(out.flush()?)
+}
+
+async fn connections(matches: &ArgMatches, ask: &Ask) -> Result<()> {
+    let address = server(matches);
+    let refused = |status: tonic::Status| match status.code() {
+        tonic::Code::Unimplemented => ClientError::Refused {
+            address: address.to_owned(),
+            message: "it answers no question about connections: that takes a weir-relay".to_owned(),
+        },
+        _ => ClientError::refused(address, &status),
+    };
+    let request = &ask.request;
+    let request = ConnectionsRequest {
+        follow: request.follow,
+        since: request.since,
+        until: request.until,
+        whitelist: request.whitelist.clone(),
+        blacklist: request.blacklist.clone(),
+        number: if request.number == u64::MAX { 0 } else { request.number },
+    };
+    let follow = request.follow;
+    let mut weir = WeirClient::new(channel(matches).await?).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let mut stream = weir.connections(request).await.map_err(refused)?.into_inner();
+    let mut printer = ConnectionPrinter::new(ask.output.clone(), colourful(), follow);
+    let (mut out, mut notes) = (io::stdout().lock(), notes(ask));
+    while let Some(response) = until_interrupted(stream.message()).await {
+        let Some(response) = response.map_err(refused)? else {
+            break;
+        };
+        printer.print(&response, &mut out, &mut notes)?;
+        out.flush()?;
+    }
+    Ok(out.flush()?)
+}
+
+/// What the future gives, or nothing once Ctrl-C was pressed.
+async fn until_interrupted<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        value = future => Some(value),
+        _ = tokio::signal::ctrl_c() => None,
+    }
+}
+
+/// Flows of a file, with the request's filters and bounds applied here.
+fn from_file(ask: &Ask, path: &Path) -> Result<()> {
+    let input: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        Box::new(BufReader::new(file))
+    };
+    let flows = observe::file::select(input, &path.display().to_string(), &ask.request)?;
+    let mut printer = FlowPrinter::new(ask.output.clone(), colourful());
+    let (mut out, mut notes) = (io::BufWriter::new(io::stdout().lock()), notes(ask));
+    for response in flows {
+        printer.print(&response, &mut out, &mut notes)?;
+    }
+    printer.finish(&mut out)?;
+    Ok(out.flush()?)
+}
+
+async fn status(matches: &ArgMatches) -> Result<()> {
+    let address = server(matches);
+    let channel = channel(matches).await?;
+    let healthy = healthy(channel.clone()).await;
+    let status = ObserverClient::new(channel)
+        .server_status(ServerStatusRequest {})
+        .await
+        .map_err(|status| ClientError::refused(address, &status))?
+        .into_inner();
+    let mut out = io::stdout().lock();
+    if matches.get_one::<String>("output").is_some_and(|output| output == "json") {
+        writeln!(out, "{}", status_json(&status))?;
+    } else {
+        print_status(address, healthy, &status, &mut out)?;
+    }
+    Ok(())
+}
+
+async fn healthy(channel: Channel) -> bool {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    let request = tonic_health::pb::HealthCheckRequest { service: HEALTH_SERVICE.to_owned() };
+    let answer = tonic_health::pb::health_client::HealthClient::new(channel).check(request).await;
+    answer.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving)
+}

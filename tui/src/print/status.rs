@@ -1,0 +1,133 @@
+//! How a server is: Hubble's lines, and what weir adds: losses, peers, notices.
+
+use std::io::{self, Write};
+
+use weir_proto::observer::ServerStatusResponse;
+use weir_proto::weir::v1::{PeerStatus, ServerStatus};
+
+use super::style::escape;
+
+/// As JSON, one line.
+#[must_use]
+pub fn status_json(status: &ServerStatusResponse) -> String {
+    weir_proto::json::print(status)
+}
+
+/// In lines.
+///
+/// # Errors
+/// When writing fails.
+pub fn print_status(
+    server: &str,
+    healthy: bool,
+    status: &ServerStatusResponse,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let health = if healthy { "Ok" } else { "Not serving" };
+    writeln!(out, "Healthcheck (via {}): {health}", escape(server))?;
+    let (now, max) = (status.num_flows, status.max_flows);
+    let hundredths = if max > 0 { u128::from(now) * 10_000 / u128::from(max) } else { 0 };
+    let share = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    writeln!(out, "Current/Max Flows: {}/{} ({share}%)", grouped(now), grouped(max))?;
+    writeln!(out, "Flows/s: {:.2}", rate(status))?;
+    if let Some(connected) = status.num_connected_nodes {
+        let away = status.num_unavailable_nodes.unwrap_or_default();
+        writeln!(out, "Connected Nodes: {connected}/{}", connected + away)?;
+        if away > 0 {
+            writeln!(out, "Unavailable Nodes: {away}")?;
+            for name in &status.unavailable_nodes {
+                writeln!(out, "  - {}", escape(name))?;
+            }
+        }
+    }
+    match &status.weir {
+        Some(weir) => added(weir, out),
+        None => Ok(()),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn rate(status: &ServerStatusResponse) -> f64 {
+    if status.flows_rate > 0.0 || status.uptime_ns == 0 {
+        return status.flows_rate;
+    }
+    status.seen_flows as f64 / (status.uptime_ns as f64 / 1e9)
+}
+
+fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
+    if weir.frames > 0 {
+        writeln!(
+            out,
+            "Frames: {} read, {} dropped by the kernel, {} dropped for a full queue, {} not decodable",
+            grouped(weir.frames),
+            grouped(weir.frames_dropped_kernel),
+            grouped(weir.frames_dropped_queue),
+            grouped(weir.undecodable),
+        )?;
+        writeln!(
+            out,
+            "Connections: {} in the table, {} evicted; conntrack overruns: {}",
+            grouped(weir.connections),
+            grouped(weir.connections_evicted),
+            grouped(weir.conntrack_overruns),
+        )?;
+    }
+    for peer in &weir.peers {
+        writeln!(out, "Node {}", peer_line(peer))?;
+    }
+    for notice in &weir.notices {
+        writeln!(out, "Note: {}", escape(notice))?;
+    }
+    Ok(())
+}
+
+fn peer_line(peer: &PeerStatus) -> String {
+    let state = if peer.connected { "connected" } else { "unavailable" };
+    let why = if peer.message.is_empty() { String::new() } else { format!(" ({})", escape(&peer.message)) };
+    let skew_ms = peer.clock_skew_ns / 1_000_000;
+    format!(
+        "{} at {}: {state}{why}, {} flows, {} lost, {} late, clock {skew_ms:+} ms, {} reconnects",
+        escape(&peer.name),
+        escape(&peer.address),
+        grouped(peer.received),
+        grouped(peer.lost),
+        grouped(peer.late),
+        grouped(peer.reconnects),
+    )
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_without_one_of_its_nodes() {
+        let status = ServerStatusResponse {
+            num_flows: 8190,
+            max_flows: 8190,
+            flows_rate: 40.512,
+            num_connected_nodes: Some(2),
+            num_unavailable_nodes: Some(1),
+            unavailable_nodes: vec!["kind-worker2".to_owned()],
+            ..Default::default()
+        };
+        let mut out = Vec::new();
+        print_status("localhost:4245", true, &status, &mut out).unwrap();
+        let expected = "Healthcheck (via localhost:4245): Ok\nCurrent/Max Flows: 8,190/8,190 (100.00%)\n\
+            Flows/s: 40.51\nConnected Nodes: 2/3\nUnavailable Nodes: 1\n  - kind-worker2\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
