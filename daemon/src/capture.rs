@@ -1,10 +1,12 @@
 //! Where frames come from: live by libpcap, or from capture files. All sources yield the same [`Input`].
 //!
 //! A source hands over batches, so that a thread change costs little a frame; the queue between a live source and the
-//! pipeline is bounded in batches, and what does not fit is dropped newest first and counted. Nothing here reads bytes.
+//! pipeline is bounded in batches, and what does not fit is dropped newest first and counted. Frames are not decoded here.
 
+pub mod file;
 pub mod links;
 pub mod live;
+pub mod record;
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,6 +70,14 @@ impl LinkType {
     pub const NULL: Self = Self(0);
     /// Raw IP, version by its first nibble.
     pub const RAW: Self = Self(101);
+    /// Raw IP as some systems write libpcap's own number into a file.
+    pub const DLT_RAW: Self = Self(12);
+    /// OpenBSD loopback.
+    pub const LOOP: Self = Self(108);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
     /// Linux cooked, version 1.
     pub const LINUX_SLL: Self = Self(113);
     /// NFLOG messages.
@@ -99,6 +109,17 @@ pub struct Frame<'a> {
     pub original_len: u32,
     /// What was captured.
     pub bytes: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// The ifindex in a Linux cooked header of version 2, which a capture on all devices at once has. None for others.
+    #[must_use]
+    pub fn cooked_ifindex(&self) -> Option<u32> {
+        if self.link != LinkType::LINUX_SLL2 {
+            return None;
+        }
+        Some(u32::from_be_bytes(*self.bytes.get(4..)?.first_chunk()?))
+    }
 }
 
 /// What a source hands to the pipeline, in the order it happened.
