@@ -66,20 +66,20 @@ pub enum ListenError {
     },
     /// A living daemon's socket.
     #[error(
-        "another daemon is listening on {}. Stop it, or choose another path with --socket", path.display()
+        "another daemon is listening on {}. Stop it, or choose another path with --unix", path.display()
     )]
     SocketInUse {
         /// As asked for.
         path: PathBuf,
     },
     /// Something else is there.
-    #[error("cannot listen on {}: there is a file that is no socket. Remove it, or choose another path with --socket", path.display())]
+    #[error("cannot listen on {}: there is a file that is no socket. Remove it, or choose another path with --unix", path.display())]
     NotASocket {
         /// As asked for.
         path: PathBuf,
     },
     /// Anything else about a path.
-    #[error("cannot listen on {}: {operation}: {source}. Another path can be given with --socket", path.display())]
+    #[error("cannot listen on {}: {operation}: {source}. Another path can be given with --unix", path.display())]
     Unix {
         /// As asked for.
         path: PathBuf,
