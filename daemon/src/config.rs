@@ -57,8 +57,13 @@ pub struct ClusterArgs {
     #[arg(long, env = "WEIR_NODE", value_name = "NAME")]
     pub node: Option<String>,
     /// Manifest file (`kubectl get ... -o yaml`, multi-document, or JSON), read again when it changes; repeatable.
-    #[arg(long = "cluster-file", visible_alias = "cluster", env = "WEIR_CLUSTER_FILE", value_name = "FILE",
-          value_delimiter = ',')]
+    #[arg(
+        long = "cluster-file",
+        visible_alias = "cluster",
+        env = "WEIR_CLUSTER_FILE",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
     pub cluster_files: Vec<PathBuf>,
     /// Name of the cluster.
     #[arg(long, env = "WEIR_CLUSTER_NAME", default_value = "default", value_name = "NAME")]
@@ -68,18 +73,15 @@ pub struct ClusterArgs {
 /// What is captured.
 #[derive(Clone, Debug, Args)]
 pub struct CaptureArgs {
-    /// Only these devices; repeatable. All that are up, otherwise.
-    #[arg(long = "device", env = "WEIR_DEVICES", value_name = "NAME", value_delimiter = ',')]
-    pub devices: Vec<String>,
     /// Capture the loopback device too.
     #[arg(long, env = "WEIR_LOOPBACK")]
     pub loopback: bool,
     /// Bytes kept of each frame.
-    #[arg(long, env = "WEIR_SNAPLEN", default_value_t = 512, value_name = "BYTES",
-          value_parser = clap::value_parser!(u32).range(96..=262_144))]
+    #[arg(long, env = "WEIR_SNAPLEN", default_value_t = 768, value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(96..=65_535))]
     pub snaplen: u32,
     /// Kernel buffers of all devices together, MiB.
-    #[arg(long, env = "WEIR_BUFFER_MIB", default_value_t = 64, value_name = "MIB",
+    #[arg(long, env = "WEIR_BUFFER_MIB", default_value_t = 160, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub buffer_mib: u32,
     /// A pcap filter expression that the kernel applies.
@@ -100,10 +102,13 @@ pub struct CaptureArgs {
 /// `weir-daemon run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
+    /// The cluster and this node in it.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// What is captured.
     #[command(flatten)]
     pub capture: CaptureArgs,
+    /// Where flows are served.
     #[command(flatten)]
     pub serve: ServeArgs,
     /// Connections in the table.
@@ -126,6 +131,7 @@ pub struct RecordArgs {
     /// Name of this node, kept in the file.
     #[arg(long, env = "WEIR_NODE", value_name = "NAME")]
     pub node: Option<String>,
+    /// What is captured.
     #[command(flatten)]
     pub capture: CaptureArgs,
     /// Stop after so many seconds; else at Ctrl-C.
@@ -142,8 +148,10 @@ pub struct ReplayArgs {
     /// Flows as JSON lines, to be served as this node's.
     #[arg(long, value_name = "FILE")]
     pub flows: Option<PathBuf>,
+    /// The cluster and this node in it.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// Where flows are served.
     #[command(flatten)]
     pub serve: ServeArgs,
     /// UDP ports of VXLAN; repeatable.
@@ -191,7 +199,8 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-        let cli = Cli::try_parse_from(["weir-daemon", "replay", "a.pcap", "b.pcap", "--cluster", "c.yaml"]).unwrap();
+        let cli = Cli::try_parse_from(["weir-daemon", "replay", "a.pcap", "b.pcap", "--cluster", "c.yaml"])
+            .unwrap();
         let Command::Replay(args) = cli.command else { panic!("not replay") };
         assert_eq!((args.files.len(), args.output()), (2, ReplayOutput::Json));
     }

@@ -46,8 +46,13 @@ impl RunState {
         let path = folder.join(NAME);
         let failed = |cause| RunStateError { file: path.clone(), cause };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         let previous = read(&file).map_err(failed)?;
         let mut state = Self { path: path.clone(), file, previous };
         state.note(LastFlow { run, seq: 0 })?;
@@ -68,9 +73,7 @@ impl RunState {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&last.run.to_le_bytes());
         bytes[8..].copy_from_slice(&last.seq.to_le_bytes());
-        self.file
-            .write_all_at(&bytes, 0)
-            .map_err(|cause| RunStateError { file: self.path.clone(), cause })
+        self.file.write_all_at(&bytes, 0).map_err(|cause| RunStateError { file: self.path.clone(), cause })
     }
 }
 

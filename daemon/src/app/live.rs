@@ -1,0 +1,236 @@
+//! `weir-daemon run`: this node's traffic -> flows, served until told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use weir_cluster::Cluster;
+use weir_cluster::manifest::Snapshot;
+use weir_proto::flow::{Flow, LostEvent, LostEventSource};
+
+use crate::capture::{Input, Loss};
+use crate::config::RunArgs;
+use crate::decode;
+use crate::enrich::{self, Enricher};
+use crate::pipeline::{Output, Pipeline};
+use crate::ring::{Seq, Writer, ring};
+use crate::run_state::{LastFlow, RunState};
+use crate::serve::{Clock, Node, PeerNode, PreviousRun, Run, Server, Status, Stopped};
+use crate::track::{self, Tracker};
+use crate::worker::{Stop, Worker};
+
+use super::sources::Sources;
+use super::{AppError, STOP_DEADLINE, clock, manifests, node, serving};
+
+/// Time passes for the tracker at least so often.
+const TICK: Duration = Duration::from_millis(20);
+/// The tracker's time stays so far behind the clock, since frames wait that long in rings and for their order.
+const LAG: Duration = Duration::from_millis(150);
+/// Counts and notices of the sources are looked at so often.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// Why it cannot begin, or which part ended by itself.
+pub fn run(args: &RunArgs) -> Result<(), AppError> {
+    let name = node::name(&args.cluster);
+    let run = clock::run_of(clock::now());
+    let state = args.state_dir.as_deref().map(|folder| RunState::begin(folder, run)).transpose()?;
+    let previous = state.as_ref().and_then(RunState::previous);
+    let (cluster, files) = node::cluster(&args.cluster, &name)?;
+    let port = args.serve.listen.map_or(node::DEFAULT_PORT, |listen| listen.port());
+    let (peers, peers_seen) = watch::channel(node::peers(&cluster, &args.cluster.cluster_name, port));
+    let (writer, ring) = ring(serving::limits(&args.serve));
+    let status = Arc::new(Status::default());
+    let node = Node {
+        name: name.as_str().into(),
+        cluster: args.cluster.cluster_name.as_str().into(),
+        run: Run {
+            id: run,
+            previous: previous.map(|last| PreviousRun { id: last.run, last: Seq(last.seq) }),
+        },
+        clock: Clock::System,
+        ring,
+        status: Arc::clone(&status),
+        peers: peers_seen,
+    };
+    let runtime = serving::runtime()?;
+    let server = runtime.block_on(Server::start(node, &serving::listen(&args.serve)))?;
+    let (sources, inputs) = Sources::start(&args.capture)?;
+    let (watcher, snapshots) = manifests::watch(files, Arc::clone(&status))?;
+    let pump = Pump {
+        pipeline: pipeline(args, &name, run)?,
+        cluster,
+        writer,
+        state,
+        run,
+        status: Arc::clone(&status),
+        peers,
+        cluster_name: args.cluster.cluster_name.clone(),
+        port,
+    };
+    let pump = Worker::spawn("pipeline", move |stop| pump.run(&inputs, &snapshots, &stop))
+        .map_err(|cause| AppError::Start { what: "the pipeline", cause })?;
+    tracing::info!(node = name, run, addresses = ?server.addresses(), "capturing and serving");
+    let parts = Parts { server, sources, watcher, pump };
+    runtime.block_on(parts.until_stopped(&status))
+}
+
+fn pipeline(args: &RunArgs, name: &str, run: u64) -> Result<Pipeline, AppError> {
+    let enricher = Enricher::new(enrich::Settings {
+        node_name: name.to_owned(),
+        cluster_name: args.cluster.cluster_name.clone(),
+        run,
+        ..enrich::Settings::default()
+    })?;
+    let settings = track::Settings {
+        max_connections: args.max_connections,
+        periodic_ns: args.interval_s.saturating_mul(1_000_000_000),
+        ..track::Settings::default()
+    };
+    let decode = decode::Settings { vxlan_ports: args.capture.vxlan_ports.clone() };
+    Ok(Pipeline::new(decode, Tracker::new(settings), enricher))
+}
+
+/// Everything that runs, in the order in which it is stopped.
+struct Parts {
+    sources: Sources,
+    watcher: Worker,
+    pump: Worker,
+    server: Server,
+}
+
+impl Parts {
+    async fn until_stopped(mut self, status: &Status) -> Result<(), AppError> {
+        let mut look = tokio::time::interval(STATUS_INTERVAL);
+        let asked = serving::asked_to_stop();
+        tokio::pin!(asked);
+        let ended = loop {
+            tokio::select! {
+                asked = &mut asked => break asked,
+                failed = self.server.failed() => break failed.map_err(AppError::from),
+                _ = look.tick() => {
+                    self.look(status);
+                    if !self.pump.is_running() {
+                        break Err(AppError::Ended { what: "the pipeline" });
+                    }
+                }
+            }
+        };
+        self.stop().await;
+        ended
+    }
+
+    /// What the sources count and say.
+    fn look(&mut self, status: &Status) {
+        let counts = self.sources.counts();
+        status.frames_dropped_kernel.store(counts.kernel_dropped, Ordering::Relaxed);
+        status.frames_dropped_queue.store(counts.queue_dropped, Ordering::Relaxed);
+        status.conntrack_overruns.store(counts.conntrack_overruns, Ordering::Relaxed);
+        for (topic, sentence) in self.sources.notices() {
+            tracing::warn!("{sentence}");
+            status.notice(topic, &sentence);
+        }
+    }
+
+    /// Sources first, so that what they read still goes through; readers get the rest; then the server.
+    async fn stop(self) {
+        let Self { sources, watcher, pump, server } = self;
+        for ended in [sources.stop(STOP_DEADLINE), watcher.stop(STOP_DEADLINE), pump.stop(STOP_DEADLINE)] {
+            if let Err(error) = ended {
+                tracing::error!("{error}");
+            }
+        }
+        if server.stop(STOP_DEADLINE).await == Stopped::DeadlineOver {
+            tracing::warn!("some readers did not take their last flows within {STOP_DEADLINE:?}");
+        }
+    }
+}
+
+/// The pipeline's thread: inputs and cluster changes in, flows into the ring.
+struct Pump {
+    pipeline: Pipeline,
+    cluster: Cluster,
+    writer: Writer,
+    state: Option<RunState>,
+    run: u64,
+    status: Arc<Status>,
+    peers: watch::Sender<Vec<PeerNode>>,
+    cluster_name: String,
+    port: u16,
+}
+
+impl Pump {
+    fn run(mut self, inputs: &Receiver<Input>, snapshots: &Receiver<Snapshot>, stop: &Stop) {
+        let mut ticked = Instant::now();
+        loop {
+            match inputs.recv_timeout(TICK) {
+                Ok(input) => self.step(|pipeline, cluster, out| pipeline.take(&input, cluster, out)),
+                Err(RecvTimeoutError::Timeout) if stop.requested() => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.tick(snapshots);
+            }
+        }
+        self.step(Pipeline::finish);
+    }
+
+    fn tick(&mut self, snapshots: &Receiver<Snapshot>) {
+        let now = clock::now();
+        if let Ok(snapshot) = snapshots.try_recv() {
+            self.cluster.replace(snapshot.objects, now);
+            self.peers.send_replace(node::peers(&self.cluster, &self.cluster_name, self.port));
+        }
+        self.step(|pipeline, cluster, out| pipeline.advance(now.saturating_sub(LAG), cluster, out));
+        let counts = self.pipeline.counts();
+        let tracked = self.pipeline.tracker();
+        let set = |counter: &std::sync::atomic::AtomicU64, value| counter.store(value, Ordering::Relaxed);
+        set(&self.status.frames, counts.frames);
+        set(&self.status.undecodable, counts.undecodable);
+        set(&self.status.connections, tracked.len() as u64);
+        set(&self.status.connections_evicted, tracked.stats().evicted);
+    }
+
+    /// One call of the pipeline, its flows into the ring.
+    fn step(&mut self, call: impl FnOnce(&mut Pipeline, &Cluster, &mut dyn FnMut(Output))) {
+        let Self { pipeline, cluster, writer, state, run, status, .. } = self;
+        call(pipeline, cluster, &mut |output| match output {
+            Output::Flow(flow) => publish(*flow, *run, writer, state.as_mut(), status),
+            Output::Lost(loss) => lost(loss, writer),
+        });
+    }
+}
+
+/// The number is kept before the flow can be seen: a reader never knows a flow that the next run does not know of.
+fn publish(flow: Flow, run: u64, writer: &mut Writer, state: Option<&mut RunState>, status: &Status) {
+    if let Some(state) = state
+        && let Err(error) = state.note(LastFlow { run, seq: writer.next_seq().0 })
+    {
+        status.notice("state", &error.to_string());
+    }
+    writer.push(flow);
+}
+
+fn lost(loss: Loss, writer: &mut Writer) {
+    let at = Some(weir_proto::time::timestamp(clock::now().as_nanos()));
+    for (source, count) in [
+        (LostEventSource::PerfEventRingBuffer, loss.kernel),
+        (LostEventSource::ObserverEventsQueue, loss.queue),
+    ] {
+        if count > 0 {
+            writer.push_lost(LostEvent {
+                source: source.into(),
+                num_events_lost: count,
+                cpu: None,
+                first: at,
+                last: at,
+            });
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `weir-daemon record`: frames and the kernel's testimony -> a pcapng file that replays as live and opens in Wireshark.
+
+use std::fs::OpenOptions;
+use std::io::BufWriter;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::capture::Input;
+use crate::capture::record::Recorder;
+use crate::config::RecordArgs;
+use crate::worker::{Stop, Worker};
+
+use super::sources::Sources;
+use super::{AppError, STOP_DEADLINE, clock, serving};
+
+/// A waiting recorder looks so often whether it should stop.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Records until told to stop, or for the time given.
+///
+/// # Errors
+/// Why it cannot begin, or not go on writing.
+pub fn run(args: &RecordArgs) -> Result<(), AppError> {
+    let node = args.node.clone();
+    let node = node.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    let create = |cause| AppError::Create { file: args.file.clone(), cause };
+    let file = OpenOptions::new().write(true).create_new(true).open(&args.file).map_err(create)?;
+    let cannot = |cause| AppError::Record { file: args.file.clone(), cause };
+    let run = clock::run_of(clock::now());
+    let recorder = Recorder::new(BufWriter::new(file), &node, run).map_err(cannot)?;
+    let runtime = serving::runtime()?;
+    let (mut sources, inputs) = Sources::start(&args.capture)?;
+    let (failures, failed) = std::sync::mpsc::sync_channel(1);
+    let writer = Worker::spawn("recorder", move |stop| {
+        if let Err(cause) = write(recorder, &inputs, &stop) {
+            // Nobody waits for the failure only when everything ends anyway.
+            let _ = failures.try_send(cause);
+        }
+    })
+    .map_err(|cause| AppError::Start { what: "the recorder", cause })?;
+    tracing::info!(file = %args.file.display(), node, "recording");
+    let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let ended = runtime.block_on(until_over(end, &writer, &mut sources));
+    let counts = sources.counts();
+    for stopped in [sources.stop(STOP_DEADLINE), writer.stop(STOP_DEADLINE)] {
+        if let Err(error) = stopped {
+            tracing::error!("{error}");
+        }
+    }
+    if counts.kernel_dropped + counts.queue_dropped > 0 {
+        tracing::warn!(counts.kernel_dropped, counts.queue_dropped, "frames were lost; the file says where");
+    }
+    match failed.try_recv() {
+        Ok(cause) => Err(cannot(cause)),
+        Err(_) => ended,
+    }
+}
+
+async fn until_over(end: Option<Instant>, writer: &Worker, sources: &mut Sources) -> Result<(), AppError> {
+    let over = async {
+        match end {
+            Some(end) => tokio::time::sleep_until(end.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let asked = serving::asked_to_stop();
+    tokio::pin!(over, asked);
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            () = &mut over => return Ok(()),
+            asked = &mut asked => return asked,
+            _ = look.tick() => {
+                for (_, sentence) in sources.notices() {
+                    tracing::warn!("{sentence}");
+                }
+                if !writer.is_running() {
+                    return Err(AppError::Ended { what: "the recorder" });
+                }
+            }
+        }
+    }
+}
+
+fn write(
+    mut recorder: Recorder<BufWriter<std::fs::File>>,
+    inputs: &Receiver<Input>,
+    stop: &Stop,
+) -> Result<(), crate::capture::record::RecordError> {
+    loop {
+        match inputs.recv_timeout(TICK) {
+            Ok(input) => recorder.record(&input)?,
+            Err(RecvTimeoutError::Timeout) if !stop.requested() => {}
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+    }
+}

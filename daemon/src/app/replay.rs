@@ -1,0 +1,197 @@
+//! `weir-daemon replay`: capture files -> the same flows as live, printed or served; or flows from a file, served.
+//!
+//! No clock is read: the time is the packets'. The same files give the same bytes.
+
+use std::io::{BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
+use weir_cluster::Cluster;
+use weir_proto::flow::{Flow, LostEvent, LostEventSource};
+use weir_proto::observer::GetFlowsResponse;
+use weir_proto::observer::get_flows_response::ResponseTypes;
+
+use crate::capture::Loss;
+use crate::capture::file::{FileEnd, FileSource};
+use crate::config::{ReplayArgs, ReplayOutput};
+use crate::decode;
+use crate::enrich::{self, Enricher};
+use crate::pipeline::{Output, Pipeline};
+use crate::ring::ring;
+use crate::serve::{Clock, Node, Run, Server, Status, Stopped, preload};
+use crate::track::{self, Tracker};
+
+use super::{AppError, STOP_DEADLINE, node, serving};
+
+/// A replay's run: its flows have the same places each time.
+const RUN: u64 = 1;
+
+/// Reads the files and prints or serves.
+///
+/// # Errors
+/// What is wrong with a file, or why it cannot be served.
+pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
+    if let Some(file) = &args.flows {
+        let loaded = preload(file, serving::limits(&args.serve))?;
+        let run = Run { id: RUN, previous: None };
+        return serve(args, &loaded.node, run, loaded.ring, Arc::default());
+    }
+    let source = FileSource::open(&args.files)?;
+    let name = recorded_node(args, &source)?;
+    let (cluster, _) = node::cluster(&args.cluster, &name)?;
+    let replay = Replay { source, pipeline: pipeline(args, &name)?, cluster };
+    match args.output() {
+        ReplayOutput::Json => print(replay, &name),
+        ReplayOutput::Summary => summary(replay),
+        ReplayOutput::Serve => {
+            let (mut writer, ring) = ring(serving::limits(&args.serve));
+            let status = Arc::new(Status::default());
+            replay.run(&status, &mut |output| {
+                match output {
+                    Output::Flow(flow) => drop(writer.push(*flow)),
+                    Output::Lost(loss) => writer.push_lost(lost(loss)),
+                }
+                Ok(())
+            })?;
+            serve(args, &name, Run { id: RUN, previous: None }, ring, status)
+        }
+    }
+}
+
+/// The node that the recordings name; a name that was typed goes before it.
+fn recorded_node(args: &ReplayArgs, source: &FileSource) -> Result<String, AppError> {
+    if let Some(name) = &args.cluster.node {
+        return Ok(name.clone());
+    }
+    let mut nodes = source.origins().map(|origin| &origin.node);
+    let Some(first) = nodes.next() else {
+        return Ok("replay".to_owned());
+    };
+    match nodes.find(|node| *node != first) {
+        Some(other) => Err(AppError::TwoNodes { one: first.clone(), other: other.clone() }),
+        None => Ok(first.clone()),
+    }
+}
+
+fn pipeline(args: &ReplayArgs, name: &str) -> Result<Pipeline, AppError> {
+    let enricher = Enricher::new(enrich::Settings {
+        node_name: name.to_owned(),
+        cluster_name: args.cluster.cluster_name.clone(),
+        run: RUN,
+        ..enrich::Settings::default()
+    })?;
+    let decode = decode::Settings { vxlan_ports: args.vxlan_ports.clone() };
+    Ok(Pipeline::new(decode, Tracker::new(track::Settings::default()), enricher))
+}
+
+struct Replay {
+    source: FileSource,
+    pipeline: Pipeline,
+    cluster: Cluster,
+}
+
+impl Replay {
+    /// Everything, to the end of the files and of the open connections.
+    fn run(
+        mut self,
+        status: &Status,
+        out: &mut dyn FnMut(Output) -> Result<(), AppError>,
+    ) -> Result<crate::pipeline::Counts, AppError> {
+        let mut failed = None;
+        let mut sink = |output| {
+            if failed.is_none() {
+                failed = out(output).err();
+            }
+        };
+        while let Some(input) = self.source.next() {
+            self.pipeline.take(&input?, &self.cluster, &mut sink);
+        }
+        self.pipeline.finish(&self.cluster, &mut sink);
+        for end in self.source.ends().filter(|end| matches!(end, FileEnd::Truncated { .. })) {
+            tracing::warn!("{end}");
+            status.notice("capture", &end.to_string());
+        }
+        let counts = self.pipeline.counts();
+        status.frames.store(counts.frames, Ordering::Relaxed);
+        status.undecodable.store(counts.undecodable, Ordering::Relaxed);
+        failed.map_or(Ok(counts), Err)
+    }
+}
+
+fn lost(loss: Loss) -> LostEvent {
+    LostEvent {
+        source: LostEventSource::PerfEventRingBuffer.into(),
+        num_events_lost: loss.kernel + loss.queue,
+        ..LostEvent::default()
+    }
+}
+
+fn print(replay: Replay, node: &str) -> Result<(), AppError> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    replay.run(&Status::default(), &mut |output| {
+        let response = match output {
+            Output::Flow(flow) => envelope(*flow),
+            Output::Lost(loss) => GetFlowsResponse {
+                node_name: node.to_owned(),
+                time: None,
+                response_types: Some(ResponseTypes::LostEvents(lost(loss))),
+                weir: None,
+            },
+        };
+        writeln!(out, "{}", weir_proto::json::to_json(&response)).map_err(AppError::Print)
+    })?;
+    out.flush().map_err(AppError::Print)
+}
+
+fn envelope(flow: Flow) -> GetFlowsResponse {
+    let (node_name, time) = (flow.node_name.clone(), flow.time);
+    GetFlowsResponse { node_name, time, response_types: Some(ResponseTypes::Flow(flow)), weir: None }
+}
+
+fn summary(replay: Replay) -> Result<(), AppError> {
+    let (mut flows, mut ends) = (0_u64, 0_u64);
+    let counts = replay.run(&Status::default(), &mut |output| {
+        if let Output::Flow(flow) = output {
+            flows += 1;
+            let end = weir_proto::weir::v1::Reason::End;
+            ends += u64::from(flow.weir.as_ref().is_some_and(|weir| weir.reason() == end));
+        }
+        Ok(())
+    })?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{} frames, {} without IP, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
+        counts.frames,
+        counts.not_ip,
+        counts.undecodable,
+        counts.lost.kernel + counts.lost.queue,
+    )
+    .map_err(AppError::Print)
+}
+
+fn serve(
+    args: &ReplayArgs,
+    name: &str,
+    run: Run,
+    ring: Arc<crate::ring::Ring>,
+    status: Arc<Status>,
+) -> Result<(), AppError> {
+    let (_peers, peers) = watch::channel(Vec::new());
+    let cluster = args.cluster.cluster_name.as_str().into();
+    let node = Node { name: name.into(), cluster, run, clock: Clock::NewestFlow, ring, status, peers };
+    let runtime = serving::runtime()?;
+    runtime.block_on(async {
+        let mut server = Server::start(node, &serving::listen(&args.serve)).await?;
+        tracing::info!(node = name, addresses = ?server.addresses(), "serving what was read");
+        tokio::select! {
+            asked = serving::asked_to_stop() => asked?,
+            failed = server.failed() => failed?,
+        }
+        if server.stop(STOP_DEADLINE).await == Stopped::DeadlineOver {
+            tracing::warn!("some readers did not take their last flows within {STOP_DEADLINE:?}");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,125 @@
+//! The live sources of a node, started together: frames, conntrack, NFLOG; and what they have to say.
+//!
+//! Frames are what the daemon is for: without them it does not run. The kernel's testimony may be missing, and then a
+//! notice says so. All feed one bounded queue.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use crate::capture::live::{self, LiveCapture};
+use crate::capture::{Input, sink};
+use crate::config::CaptureArgs;
+use crate::worker::StopError;
+use crate::{conntrack, nflog};
+
+use super::AppError;
+
+/// Inputs between sources and pipeline: a batch holds up to some milliseconds of frames.
+const QUEUE: usize = 4096;
+
+/// Running sources.
+#[derive(Debug)]
+pub struct Sources {
+    frames: LiveCapture,
+    conntrack: Option<conntrack::Reader>,
+    nflog: Option<nflog::Reader>,
+    /// What could not be started, by topic.
+    missing: Vec<(&'static str, String)>,
+}
+
+/// What the sources counted that the pipeline cannot know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SourceCounts {
+    /// Frames that the kernel dropped.
+    pub kernel_dropped: u64,
+    /// Frames that did not fit into the queue.
+    pub queue_dropped: u64,
+    /// Times that conntrack events were lost and its table was read anew.
+    pub conntrack_overruns: u64,
+}
+
+impl Sources {
+    /// Starts what the flags ask for.
+    ///
+    /// # Errors
+    /// If frames cannot be captured.
+    pub fn start(args: &CaptureArgs) -> Result<(Self, Receiver<Input>), AppError> {
+        let (queue, inputs) = sync_channel(QUEUE);
+        let settings = live::Settings {
+            snap_len: args.snaplen,
+            buffer_budget: usize::try_from(args.buffer_bytes()).unwrap_or(usize::MAX),
+            filter: args.capture_filter.clone(),
+            loopback: args.loopback,
+        };
+        let mut missing = Vec::new();
+        let conntrack = if args.no_conntrack {
+            None
+        } else {
+            noted(
+                &mut missing,
+                "conntrack",
+                conntrack::start(conntrack::Settings::default(), sink(queue.clone())),
+            )
+        };
+        let nflog = if args.nflog_groups.is_empty() {
+            None
+        } else {
+            let settings =
+                nflog::Settings { groups: args.nflog_groups.clone(), ..nflog::Settings::default() };
+            noted(&mut missing, "nflog", nflog::start(&settings, sink(queue.clone())))
+        };
+        let frames = live::start(settings, sink(queue))?;
+        Ok((Self { frames, conntrack, nflog, missing }, inputs))
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> SourceCounts {
+        let frames = self.frames.stats();
+        SourceCounts {
+            kernel_dropped: frames.kernel_dropped,
+            queue_dropped: frames.queue_dropped,
+            conntrack_overruns: self.conntrack.as_ref().map_or(0, |reader| reader.stats().overruns),
+        }
+    }
+
+    /// Takes the sentences for people that came since the last call, by topic.
+    pub fn notices(&mut self) -> Vec<(&'static str, String)> {
+        let mut notices = std::mem::take(&mut self.missing);
+        let mut add = |topic, sentences: Vec<String>| {
+            notices.extend(sentences.into_iter().map(|sentence| (topic, sentence)));
+        };
+        add("capture", self.frames.notices());
+        add("conntrack", self.conntrack.as_ref().map(conntrack::Reader::notices).unwrap_or_default());
+        add("nflog", self.nflog.as_ref().map(nflog::Reader::notices).unwrap_or_default());
+        notices
+    }
+
+    /// Stops all of them.
+    ///
+    /// # Errors
+    /// The first that did not end in time.
+    pub fn stop(self, deadline: Duration) -> Result<(), StopError> {
+        let Self { frames, conntrack, nflog, missing: _ } = self;
+        let ends = [
+            frames.stop(deadline),
+            conntrack.map_or(Ok(()), |reader| reader.stop(deadline)),
+            nflog.map_or(Ok(()), |reader| reader.stop(deadline)),
+        ];
+        ends.into_iter().collect()
+    }
+}
+
+fn noted<T, E: std::fmt::Display>(
+    missing: &mut Vec<(&'static str, String)>,
+    topic: &'static str,
+    started: Result<T, E>,
+) -> Option<T> {
+    match started {
+        Ok(reader) => Some(reader),
+        Err(error) => {
+            missing.push((topic, error.to_string()));
+            None
+        }
+    }
+}
