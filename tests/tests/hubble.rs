@@ -36,7 +36,8 @@ fn observe(socket: &Path, args: &[&str]) -> (bool, Vec<String>, String) {
         .output()
         .unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let uuid = |line: &str| serde_json::from_str::<Value>(line).unwrap()["flow"]["uuid"].as_str().map(str::to_owned);
+    let uuid =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap()["flow"]["uuid"].as_str().map(str::to_owned);
     let uuids = stdout.lines().filter_map(uuid).collect();
     (output.status.success(), uuids, String::from_utf8(output.stderr).unwrap())
 }
@@ -64,7 +65,11 @@ fn answers_as_hubble_does() {
         }
         compared += 1;
         if succeeded != (call["exit"] == 0) || uuids != strings("uuids") {
-            wrong.push(format!("{args:?}: {} flows instead of {}, {said}", uuids.len(), strings("uuids").len()));
+            wrong.push(format!(
+                "{args:?}: {} flows instead of {}, {said}",
+                uuids.len(),
+                strings("uuids").len()
+            ));
         }
         assert_eq!(succeeded, said.is_empty(), "{args:?} says why it fails, and nothing else: {said}");
     }
