@@ -118,6 +118,9 @@ pub struct RunArgs {
     #[arg(long, env = "WEIR_INTERVAL", default_value_t = 5, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub interval_s: u64,
+    /// Also write everything that is captured into this pcapng file: its replay gives the same flows.
+    #[arg(long, env = "WEIR_RECORD", value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Folder that keeps the number of the last flow, so that a restart can say what was lost.
     #[arg(long, env = "WEIR_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

@@ -21,6 +21,7 @@ use crate::serve::{Clock, Node, PeerNode, PreviousRun, Run, Server, Status, Stop
 use crate::track::{self, Tracker};
 use crate::worker::{Stop, Worker};
 
+use super::record::Recording;
 use super::sources::Sources;
 use super::{AppError, STOP_DEADLINE, clock, manifests, node, serving};
 
@@ -59,6 +60,7 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     };
     let runtime = serving::runtime()?;
     let server = runtime.block_on(Server::start(node, &serving::listen(&args.serve)))?;
+    let recording = args.record.as_deref().map(|file| Recording::begin(file, &name, run)).transpose()?;
     let (sources, inputs) = Sources::start(&args.capture)?;
     let (watcher, snapshots) = manifests::watch(files, Arc::clone(&status))?;
     let pump = Pump {
@@ -66,6 +68,7 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
         cluster,
         writer,
         state,
+        recording,
         run,
         status: Arc::clone(&status),
         peers,
@@ -156,6 +159,7 @@ struct Pump {
     cluster: Cluster,
     writer: Writer,
     state: Option<RunState>,
+    recording: Option<Recording>,
     run: u64,
     status: Arc<Status>,
     peers: watch::Sender<Vec<PeerNode>>,
@@ -168,7 +172,10 @@ impl Pump {
         let mut ticked = Instant::now();
         loop {
             match inputs.recv_timeout(TICK) {
-                Ok(input) => self.step(|pipeline, cluster, out| pipeline.take(&input, cluster, out)),
+                Ok(input) => {
+                    self.record(&input);
+                    self.step(|pipeline, cluster, out| pipeline.take(&input, cluster, out));
+                }
                 Err(RecvTimeoutError::Timeout) if stop.requested() => break,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -179,6 +186,16 @@ impl Pump {
             }
         }
         self.step(Pipeline::finish);
+    }
+
+    /// A recording that cannot go on ends, with a notice; the flows do not.
+    fn record(&mut self, input: &Input) {
+        let Some(Err(error)) = self.recording.as_mut().map(|recording| recording.record(input)) else {
+            return;
+        };
+        tracing::error!("{error}; the recording ends here");
+        self.status.notice("recording", &format!("{error}; the recording ends here"));
+        self.recording = None;
     }
 
     fn tick(&mut self, snapshots: &Receiver<Snapshot>) {

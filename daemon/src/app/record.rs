@@ -1,7 +1,8 @@
 //! `weir-daemon record`: frames and the kernel's testimony -> a pcapng file that replays as live and opens in Wireshark.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -23,18 +24,14 @@ const TICK: Duration = Duration::from_millis(50);
 pub fn run(args: &RecordArgs) -> Result<(), AppError> {
     let node = args.node.clone();
     let node = node.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
-    let create = |cause| AppError::Create { file: args.file.clone(), cause };
-    let file = OpenOptions::new().write(true).create_new(true).open(&args.file).map_err(create)?;
-    let cannot = |cause| AppError::Record { file: args.file.clone(), cause };
-    let run = clock::run_of(clock::now());
-    let recorder = Recorder::new(BufWriter::new(file), &node, run).map_err(cannot)?;
+    let recording = Recording::begin(&args.file, &node, clock::run_of(clock::now()))?;
     let runtime = serving::runtime()?;
     let (mut sources, inputs) = Sources::start(&args.capture)?;
     let (failures, failed) = std::sync::mpsc::sync_channel(1);
     let writer = Worker::spawn("recorder", move |stop| {
-        if let Err(cause) = write(recorder, &inputs, &stop) {
+        if let Err(error) = write(recording, &inputs, &stop) {
             // Nobody waits for the failure only when everything ends anyway.
-            let _ = failures.try_send(cause);
+            let _ = failures.try_send(error);
         }
     })
     .map_err(|cause| AppError::Start { what: "the recorder", cause })?;
@@ -51,7 +48,7 @@ pub fn run(args: &RecordArgs) -> Result<(), AppError> {
         tracing::warn!(counts.kernel_dropped, counts.queue_dropped, "frames were lost; the file says where");
     }
     match failed.try_recv() {
-        Ok(cause) => Err(cannot(cause)),
+        Ok(error) => Err(error),
         Err(_) => ended,
     }
 }
@@ -82,16 +79,41 @@ async fn until_over(end: Option<Instant>, writer: &Worker, sources: &mut Sources
     }
 }
 
-fn write(
-    mut recorder: Recorder<BufWriter<std::fs::File>>,
-    inputs: &Receiver<Input>,
-    stop: &Stop,
-) -> Result<(), crate::capture::record::RecordError> {
+fn write(mut recording: Recording, inputs: &Receiver<Input>, stop: &Stop) -> Result<(), AppError> {
     loop {
         match inputs.recv_timeout(TICK) {
-            Ok(input) => recorder.record(&input)?,
+            Ok(input) => recording.record(&input)?,
             Err(RecvTimeoutError::Timeout) if !stop.requested() => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(()),
         }
+    }
+}
+
+/// A file that is being written.
+pub struct Recording {
+    file: PathBuf,
+    recorder: Recorder<BufWriter<File>>,
+}
+
+impl Recording {
+    /// Begins a new file; one that is there is never written over.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn begin(file: &Path, node: &str, run: u64) -> Result<Self, AppError> {
+        let create = |cause| AppError::Create { file: file.to_owned(), cause };
+        let opened = OpenOptions::new().write(true).create_new(true).open(file).map_err(create)?;
+        let recorder = Recorder::new(BufWriter::new(opened), node, run);
+        let recorder = recorder.map_err(|cause| AppError::Record { file: file.to_owned(), cause })?;
+        Ok(Self { file: file.to_owned(), recorder })
+    }
+
+    /// Writes one input, whole.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn record(&mut self, input: &Input) -> Result<(), AppError> {
+        let cannot = |cause| AppError::Record { file: self.file.clone(), cause };
+        self.recorder.record(input).map_err(cannot)
     }
 }
