@@ -1,3 +1,5 @@
+//! A ring against a list that forgets nothing: readers get every flow once, and each loss to the unit.
+
 use proptest::prelude::*;
 use prost::Message;
 use weir_proto::flow::{Endpoint, LostEventSource};

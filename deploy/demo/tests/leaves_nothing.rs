@@ -2,6 +2,14 @@
 //!
 //! Real worlds, made by the real program, so it needs root and the commands that `deploy/demo.sh` installs.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test: what it cannot do, it fails by; what it skips, it says"
+)]
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

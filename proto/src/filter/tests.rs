@@ -1,3 +1,5 @@
+//! No field of a filter is ignored, and each means what Hubble's does; what is wrong is named with its place.
+
 use proptest::prelude::*;
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
 

@@ -1,3 +1,5 @@
+//! Drawn messages survive JSON, and its peculiarities are those of the original.
+
 use proptest::prelude::*;
 use prost_reflect::Kind;
 use prost_types::{Any, FieldMask, Timestamp};

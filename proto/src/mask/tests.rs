@@ -1,3 +1,5 @@
+//! Masks on encoded bytes against masks on decoded messages; damaged bytes never panic.
+
 use proptest::prelude::*;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, ReflectMessage as _};

@@ -1,3 +1,5 @@
+//! Envelopes read off the bytes against decoding; damaged bytes never panic.
+
 use proptest::prelude::*;
 use prost::Message as _;
 

@@ -1,3 +1,5 @@
+//! What is written is read back; a real message is read; random bytes never panic.
+
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
