@@ -157,7 +157,10 @@ const fn mark_loss(connection: &mut Connection, losses: u64) {
 /// NAT is known and so is the fate: nothing that can still come would change the first flow.
 fn is_settled(connection: &Connection) -> bool {
     let nat_known = connection.conntrack || connection.nat_source.is_some();
+    // An answer enters the node before it passes the point whose counters count.
+    let counted = connection.state == State::Opening || connection.total().reverse.packets > 0;
     nat_known
+        && counted
         && (connection.verdict() != Verdict::Traced && connection.state != State::Opening
             || is_refused(connection))
 }

@@ -392,3 +392,15 @@ fn the_middle_of_a_connection_is_called_so() {
     assert_eq!(connection.original_tuple(), tuple(CLIENT, VIP));
     assert_eq!(world.told.iter().filter(|told| told.reason == Reason::Settled).count(), 1);
 }
+
+#[test]
+fn the_first_word_about_an_answer_counts_the_answer() {
+    let mut world = World::new();
+    world.conntrack(tuple(CLIENT, VIP), tuple(BACKEND, CLIENT));
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+    world.tcp(FLANNEL, Direction::Outbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+    world.tcp(FLANNEL, Direction::Inbound, tuple(BACKEND, CLIENT), SYN_ACK, (500, 101));
+    assert!(world.told.is_empty(), "the answer has not reached the client's veth");
+    world.tcp(VETH, Direction::Outbound, tuple(VIP, CLIENT), SYN_ACK, (500, 101));
+    assert_eq!(world.told[0].packets, (1, 1));
+}

@@ -94,12 +94,8 @@ fn is_over(row: &Connection, sightings: usize) -> bool {
 
 /// Makes all checks, the one that kills a daemon last.
 pub async fn all(scene: &Scene<'_>, stack: &mut Stack, report: &mut Report) {
-    let recorders = replay::record(scene).await;
     traffic(scene, report).await;
-    let done = match recorders {
-        Ok(recorders) => replay::check(scene, recorders, report).await,
-        Err(error) => Err(error),
-    };
+    let done = replay::check(scene, report).await;
     note(report, replay::NAME, done);
     let done = faults::check(scene, stack, report).await;
     note(report, faults::NAME, done);

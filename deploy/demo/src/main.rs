@@ -143,7 +143,7 @@ async fn demonstrate(args: &Args) -> Result<ExitCode> {
         tell_traffic(&traffic);
         return std::future::pending().await;
     }
-    let mut stack = Stack::start(&instance, &plan, &world).await?;
+    let mut stack = Stack::start(&instance, &plan, &world, args.check).await?;
     let traffic = Traffic::start(&plan, &world)?;
     if args.check {
         return check(&instance, &plan, &world, &mut stack, &traffic).await;

@@ -14,8 +14,6 @@ pub const VXLAN_PORT: u16 = 8472;
 pub const VNI: u32 = 1;
 /// NFLOG group that the policies' rules log to.
 pub const NFLOG_GROUP: u16 = 5;
-/// A second one for recorders: the kernel gives each group to one listener.
-pub const RECORDER_NFLOG_GROUP: u16 = 6;
 
 /// An IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{Allow, Direction, NFLOG_GROUP, Plan, Pod, Policy, RECORDER_NFLOG_GROUP};
+use crate::plan::{Allow, Direction, NFLOG_GROUP, Plan, Pod, Policy};
 use crate::services::fnv;
 
 /// Rules of the `filter` table, to be put before all others.
@@ -44,10 +44,8 @@ fn write_pod(rules: &mut String, plan: &Plan, policy: &Policy, pod: &Pod) {
     for allow in &policy.allow {
         write_allow(rules, plan, &chain, allow, peer);
     }
-    for group in [NFLOG_GROUP, RECORDER_NFLOG_GROUP] {
-        let prefix = policy.log_prefix();
-        let _ = writeln!(rules, "-A {chain} -j NFLOG --nflog-group {group} --nflog-prefix \"{prefix}\"");
-    }
+    let prefix = policy.log_prefix();
+    let _ = writeln!(rules, "-A {chain} -j NFLOG --nflog-group {NFLOG_GROUP} --nflog-prefix \"{prefix}\"");
     let _ = writeln!(rules, "-A {chain} -j DROP");
 }
 

@@ -74,19 +74,6 @@ impl Process {
         kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
-    /// Asks it to end, and gives how it did.
-    pub async fn stop(mut self, limit: Duration) -> Result<ExitStatus> {
-        self.signal(Signal::TERM)?;
-        match timeout(limit, self.child.wait()).await {
-            Ok(status) => status.with_context(|| format!("cannot wait for {}", self.name)),
-            Err(_) => {
-                let name = self.name.clone();
-                self.kill().await?;
-                bail!("{name} did not end within {} s of SIGTERM and was killed", limit.as_secs())
-            }
-        }
-    }
-
     /// Waits for its own end.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         self.child.wait().await.with_context(|| format!("cannot wait for {}", self.name))

@@ -54,11 +54,16 @@ pub fn daemon_socket(instance: &Instance, plan: &Plan, place: Place) -> PathBuf 
     instance.file(&format!("{}.sock", plan.node(place).name))
 }
 
+/// What the daemon on that node records.
+pub fn recording_file(instance: &Instance, plan: &Plan, place: Place) -> PathBuf {
+    instance.file(&format!("{}.pcapng", plan.node(place).name))
+}
+
 impl Stack {
-    /// Starts all, and returns when the relay has both nodes.
-    pub async fn start(instance: &Instance, plan: &Plan, world: &World) -> Result<Self> {
-        let near = start_daemon(instance, plan, world, Place::Near).await?;
-        let far = start_daemon(instance, plan, world, Place::Far).await?;
+    /// Starts all, the daemons recording what they capture if so told, and returns when the relay has both nodes.
+    pub async fn start(instance: &Instance, plan: &Plan, world: &World, record: bool) -> Result<Self> {
+        let near = start_daemon(instance, plan, world, Place::Near, record).await?;
+        let far = start_daemon(instance, plan, world, Place::Far, record).await?;
         let relay_address = free_loopback_address()?;
         let relay_socket = instance.file("relay.sock");
         let mut command = bound_to_us(program("weir-relay")?);
@@ -108,7 +113,7 @@ impl Stack {
         world: &World,
         place: Place,
     ) -> Result<()> {
-        let daemon = start_daemon(instance, plan, world, place).await?;
+        let daemon = start_daemon(instance, plan, world, place, false).await?;
         match place {
             Place::Near => self.near = Some(daemon),
             Place::Far => self.far = Some(daemon),
@@ -123,7 +128,13 @@ impl Stack {
     }
 }
 
-async fn start_daemon(instance: &Instance, plan: &Plan, world: &World, place: Place) -> Result<Process> {
+async fn start_daemon(
+    instance: &Instance,
+    plan: &Plan,
+    world: &World,
+    place: Place,
+    record: bool,
+) -> Result<Process> {
     let node = plan.node(place);
     let socket = daemon_socket(instance, plan, place);
     let mut command = world.node(place).command(program("weir-daemon")?);
@@ -131,6 +142,9 @@ async fn start_daemon(instance: &Instance, plan: &Plan, world: &World, place: Pl
     command.args(["--listen", &format!("127.0.0.1:{DAEMON_PORT}"), "--unix"]).arg(&socket);
     command.args(["--nflog-group", &NFLOG_GROUP.to_string(), "--state-dir"]);
     command.arg(instance.file(&format!("{}.state", node.name)));
+    if record {
+        command.arg("--record").arg(recording_file(instance, plan, place));
+    }
     let name = format!("weir-daemon {}", node.name);
     let mut process =
         Process::start(name, command, instance.file(&format!("weir-daemon-{}.log", node.name)))?;

@@ -1,13 +1,11 @@
-//! What was recorded while the calls were made, replayed with the demo's manifests, is what the live daemon said: field by
+//! What the daemon recorded while the calls were made, replayed with the demo's manifests, is what it said live: field by
 //! field, except what [`DIFFERS`] lists; and two replays are the same to the byte.
 
 mod differs;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 use weir_proto::flow::layer7::Record;
 use weir_proto::flow::{Flow, FlowFilter, L7FlowType};
@@ -20,59 +18,28 @@ use super::row::ports;
 use super::{FIRST_PORT, Scene};
 use crate::client::Client;
 use crate::command::output;
-use crate::plan::{Place, RECORDER_NFLOG_GROUP, Role};
-use crate::process::Process;
+use crate::plan::Role;
 use crate::report::Report;
-use crate::stack::{cluster_file, daemon_socket, program};
+use crate::stack::{cluster_file, daemon_socket, program, recording_file};
 
 pub const NAME: &str = "replay";
 
-const START_LIMIT: Duration = Duration::from_secs(20);
-const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// A recording longer than its header and list of devices: packets are coming in.
-const BEGUN: u64 = 8 << 10;
-
-/// A recorder on a node.
-pub struct Recorder {
-    place: Place,
-    file: PathBuf,
-    process: Process,
-}
-
-/// Starts one on each node; returns when both write.
-pub async fn record(scene: &Scene<'_>) -> Result<Vec<Recorder>> {
-    let mut recorders = Vec::new();
+/// Compares what the running daemons recorded with what they said. To be called while they still have their flows.
+pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
     for node in scene.plan.nodes() {
-        let file = scene.instance.file(&format!("{}.pcapng", node.name));
-        let mut command = scene.world.node(node.place).command(program("weir-daemon")?);
-        command.arg("record").arg(&file).args(["--node", &node.name]);
-        command.args(["--nflog-group", &RECORDER_NFLOG_GROUP.to_string()]);
-        let log = scene.instance.file(&format!("record-{}.log", node.name));
-        let mut process = Process::start(format!("recorder {}", node.name), command, log)?;
-        let begun = async || Ok(file.metadata().is_ok_and(|file| file.len() >= BEGUN).then_some(()));
-        process.until("its first packets", START_LIMIT, begun).await?;
-        recorders.push(Recorder { place: node.place, file, process });
-    }
-    Ok(recorders)
-}
-
-/// Ends the recordings and compares. To be called while the live daemons still have their flows.
-pub async fn check(scene: &Scene<'_>, recorders: Vec<Recorder>, report: &mut Report) -> Result<()> {
-    for recorder in recorders {
-        let node = scene.plan.node(recorder.place);
-        let status = recorder.process.stop(STOP_LIMIT).await?;
-        if !status.success() {
-            bail!("the recorder of {} ended with {status}", node.name);
-        }
+        // The daemon writes on; both replays read the same bytes.
+        let recording = scene.instance.file(&format!("{}.checked.pcapng", node.name));
+        std::fs::copy(recording_file(scene.instance, scene.plan, node.place), &recording)
+            .context("the daemon's recording cannot be copied")?;
         let replay = || {
             let mut command = std::process::Command::new(program("weir-daemon")?);
-            command.arg("replay").arg(&recorder.file).arg("--cluster").arg(cluster_file(scene.instance));
-            output(command.args(["--node", &node.name]))
+            command.arg("replay").arg(&recording).arg("--cluster").arg(cluster_file(scene.instance));
+            output(&mut command)
         };
         let (first, second) = (replay()?, replay()?);
         let mut about = report.about(NAME, &node.name);
         about.holds("bytes", first.len(), "second replay", second.len(), first == second);
-        let live = Client::new(&daemon_socket(scene.instance, scene.plan, recorder.place));
+        let live = Client::new(&daemon_socket(scene.instance, scene.plan, node.place));
         let live = stories(scene, live.flows(FlowFilter::default()).await?);
         let replayed = stories(scene, parse(&first)?);
         compare(report, &node.name, &live, &replayed)?;

@@ -4,9 +4,4 @@
 pub const DIFFERS: &[(&str, &str)] = &[
     ("time", "when the flow was finished: by the daemon's clock live, by the packets' times in a replay"),
     ("uuid", "it numbers the flows of one run, and the replay is another"),
-    (
-        "weir.connection_id",
-        "it numbers connections from the start of the run, which was before the recording's",
-    ),
-    ("weir.delta", "change since the flow before, and periodic flows fall on other moments"),
 ];
