@@ -12,7 +12,8 @@ say() { printf '\n== %s\n' "$*"; }
 
 install_missing() {
   local missing=() pair
-  for pair in ip:iproute2 iptables:iptables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl tmux:tmux pkg-config:pkg-config cc:build-essential; do
+  for pair in ip:iproute2 bridge:iproute2 iptables:iptables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl tmux:tmux \
+    setpriv:util-linux pkg-config:pkg-config cc:build-essential; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
   done
   [ -e /usr/include/pcap/pcap.h ] || missing+=(libpcap-dev)
@@ -36,6 +37,8 @@ if cargo clippy --version >/dev/null 2>&1; then
   say "lints"
   cargo clippy --workspace --all-targets --all-features -- -D warnings
 fi
+say "programs"
+cargo build --workspace --all-features --bins
 say "tests"
 cargo test --workspace --all-features --no-fail-fast -- --show-output 2>&1 | tee "$log"
 say "the demo, checked"
