@@ -1,12 +1,12 @@
 //! What `weir observe` prints of Hubble's flows is what Hubble prints, byte for byte; a row a connection is weir's own.
 
 use jiff::tz::TimeZone;
-use weir_proto::flow::{Endpoint, Flow, Ip, Layer4, Tcp, Verdict, layer4};
+use weir_proto::flow::{Dns, Endpoint, Flow, Ip, L7FlowType, Layer4, Layer7, Tcp, Verdict, layer4, layer7};
 use weir_proto::observer::GetFlowsRequest;
 use weir_proto::weir::v1::connections_response::Response;
 use weir_proto::weir::v1::{
     Connection, ConnectionState, ConnectionsResponse, Counters, Encapsulation, Evidence, FlowDetail, Nat,
-    Observation, PathPoint, ServiceRef,
+    Observation, PathPoint, Reason, ServiceRef,
 };
 
 use super::{ConnectionPrinter, FlowPrinter, Format, Output, TimeFormat};
@@ -148,16 +148,75 @@ fn refused_denied_and_unanswered_say_why() {
     insta::assert_snapshot!(rows(false, &[rejected, denied, unanswered]));
 }
 
+/// What is printed of the answers, and what is noted beside it.
+fn followed(connections: &[&Connection]) -> (Vec<String>, String) {
+    let mut printer = ConnectionPrinter::new(output(Format::Compact), false, true);
+    let (mut out, mut notes) = (Vec::new(), Vec::new());
+    for connection in connections {
+        let response = ConnectionsResponse { response: Some(Response::Connection((*connection).clone())) };
+        printer.print(&response, &mut out, &mut notes).unwrap();
+    }
+    let lines = String::from_utf8(out).unwrap().lines().skip(1).map(str::to_owned).collect();
+    (lines, String::from_utf8(notes).unwrap())
+}
+
 #[test]
 fn followed_a_connection_is_one_row() {
     let (mut opening, closed) = (connection("1"), connection("1"));
     opening.ended = false;
-    assert_eq!(
-        rows(true, &[opening.clone(), opening.clone(), closed.clone(), closed.clone()]).lines().count(),
-        2
-    );
+    assert_eq!(followed(&[&opening, &opening, &closed, &closed]).0.len(), 1);
     let weir = opening.flow.as_mut().unwrap().weir.as_mut().unwrap();
     weir.last_packet = time(16);
-    let rows = rows(true, &[opening.clone(), opening, closed]);
-    assert_eq!(rows.lines().count(), 3, "one that lasts is shown open, and once more at its end");
+    let rows = followed(&[&opening, &opening, &closed]).0;
+    assert_eq!(rows.len(), 2, "one that lasts is shown open, and once more at its end");
+}
+
+#[test]
+fn followed_a_lookup_is_one_row_as_soon_as_its_node_told_all_of_it() {
+    let mut first = connection("1");
+    first.ended = false;
+    let flow = first.flow.as_mut().unwrap();
+    let udp = weir_proto::flow::Udp { source_port: 50_400, destination_port: 53 };
+    flow.l4 = Some(Layer4 { protocol: Some(layer4::Protocol::Udp(udp)) });
+    let dns =
+        Dns { query: "api.shop.".to_owned(), qtypes: vec!["A".to_owned()], rcode: 3, ..Default::default() };
+    let record = Some(layer7::Record::Dns(dns));
+    flow.l7 = Some(Layer7 { r#type: L7FlowType::Response.into(), record, ..Default::default() });
+    let detail = flow.weir.as_mut().unwrap();
+    detail.set_reason(Reason::Settled);
+    detail.total = Some(Counters { packets_forward: 1, ..Default::default() });
+    let mut told = first.clone();
+    let detail = told.flow.as_mut().unwrap().weir.as_mut().unwrap();
+    detail.set_reason(Reason::Periodic);
+    detail.total = Some(Counters { packets_forward: 1, packets_reverse: 1, ..Default::default() });
+    let idle = Connection { ended: true, ..told.clone() };
+    let (rows, _) = followed(&[&first, &told, &idle]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert!(rows[0].contains("dns api.shop. A: NXDOMAIN"), "{rows:?}");
+}
+
+#[test]
+fn a_row_that_the_relay_takes_back_is_named_to_who_saw_it() {
+    let shown = connection("1");
+    let gone = |id: &str| Connection { id: id.to_owned(), ended: true, ..Connection::default() };
+    let (rows, notes) = followed(&[&shown, &gone("1"), &gone("1"), &gone("2")]);
+    assert_eq!((rows.len(), notes.lines().count()), (1, 1), "{notes}");
+    assert!(
+        notes.contains(
+            "the row of shop/web-5d8f-x2x4q:40312 -> shop/api:80 -> shop/api-7c9d-9k2lm:8080 shown above"
+        ),
+        "{notes}"
+    );
+}
+
+#[test]
+fn by_numbers_a_row_has_every_address_of_the_way() {
+    let mut printer =
+        ConnectionPrinter::new(Output { numeric: true, ..output(Format::Compact) }, false, false);
+    let mut out = Vec::new();
+    let response = ConnectionsResponse { response: Some(Response::Connection(connection("1"))) };
+    printer.print(&response, &mut out, &mut std::io::sink()).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("10.244.1.5:40312 -> 10.96.3.4:80 -> 10.244.2.7:8080"), "{out}");
+    assert!(out.contains("vxlan 1 192.168.9.1>192.168.9.2"), "{out}");
 }
