@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Arg, ArgMatches, Command};
 use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::transport::Channel;
 use weir_proto::observer::ServerStatusRequest;
 use weir_proto::observer::observer_client::ObserverClient;
@@ -132,7 +133,8 @@ async fn flows(matches: &ArgMatches, ask: &Ask) -> Result<()> {
     let mut stream = observer.get_flows(ask.request.clone()).await.map_err(refused)?.into_inner();
     let mut printer = FlowPrinter::new(ask.output.clone(), colourful());
     let (mut out, mut notes) = (io::stdout().lock(), notes(ask));
-    while let Some(response) = until_interrupted(stream.message()).await {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+    while let Some(response) = unless(&mut interrupt, stream.message()).await {
         let Some(response) = response.map_err(refused)? else {
             break;
         };
@@ -166,21 +168,24 @@ async fn connections(matches: &ArgMatches, ask: &Ask) -> Result<()> {
     let mut stream = weir.connections(request).await.map_err(refused)?.into_inner();
     let mut printer = ConnectionPrinter::new(ask.output.clone(), colourful(), follow);
     let (mut out, mut notes) = (io::stdout().lock(), notes(ask));
-    while let Some(response) = until_interrupted(stream.message()).await {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+    while let Some(response) = unless(&mut interrupt, stream.message()).await {
         let Some(response) = response.map_err(refused)? else {
             break;
         };
         printer.print(&response, &mut out, &mut notes)?;
         out.flush()?;
     }
+    printer.finish(&mut out)?;
     Ok(out.flush()?)
 }
 
-/// What the future gives, or nothing once Ctrl-C was pressed.
-async fn until_interrupted<T>(future: impl Future<Output = T>) -> Option<T> {
+/// What the future gives, or nothing once Ctrl-C was pressed. One listener for the whole stream: a press while a line is
+/// printed counts too.
+async fn unless<T>(interrupt: &mut Signal, future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
+        _ = interrupt.recv() => None,
         value = future => Some(value),
-        _ = tokio::signal::ctrl_c() => None,
     }
 }
 
@@ -217,6 +222,10 @@ async fn status(matches: &ArgMatches) -> Result<()> {
     } else {
         print_status(address, healthy, &status, &mut out)?;
     }
+    anyhow::ensure!(
+        healthy,
+        "{address} answers, but does not serve: a relay serves while it reads at least one node"
+    );
     Ok(())
 }
 

@@ -36,7 +36,15 @@ pub enum ClientError {
         /// What the system said.
         cause: String,
     },
-    /// The server refused, or the stream broke.
+    /// The server went away without a word.
+    #[error("the connection to {address} broke: {cause}; was the server killed, or the way to it cut?")]
+    Broken {
+        /// As typed.
+        address: String,
+        /// What the transport said.
+        cause: String,
+    },
+    /// The server refused, or ended the stream.
     #[error("{address}: {message}")]
     Refused {
         /// As typed.
@@ -50,6 +58,9 @@ impl ClientError {
     /// From what a call to `address` ended with.
     #[must_use]
     pub fn refused(address: &str, status: &tonic::Status) -> Self {
+        if let Some(cause) = std::error::Error::source(status) {
+            return Self::Broken { address: address.to_owned(), cause: innermost(cause) };
+        }
         let message = if status.message().is_empty() {
             status.code().description().to_owned()
         } else {
