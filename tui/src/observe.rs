@@ -16,7 +16,7 @@ use weir_proto::flow::FlowFilter;
 use weir_proto::json;
 use weir_proto::observer::GetFlowsRequest;
 
-use crate::print::Output;
+use crate::print::{Format, Output};
 
 /// Flows that are asked for when nothing says how many.
 const DEFAULT_NUMBER: u64 = 20;
@@ -93,8 +93,11 @@ fn selection_args() -> Vec<Arg> {
     let time = |name, help| Arg::new(name).long(name).value_name("TIME").help(help);
     vec![
         toggle("follow", "Goes on as flows come").short('f'),
-        number("last", "The newest N flows that pass the filters (20 where nothing else is asked)"),
-        number("first", "The oldest N"),
+        number(
+            "last",
+            "The newest N that pass the filters, of each node on a relay (20 where nothing else is asked)",
+        ),
+        number("first", "The oldest N, of each node on a relay"),
         toggle("all", "All there are"),
         time("since", "Not older: a duration back (5m) or a time"),
         time("until", "Not newer: a duration back (5m) or a time"),
@@ -156,13 +159,39 @@ pub fn read(matches: &ArgMatches, now: Timestamp) -> Result<Ask, UsageError> {
     if output.needs_all() && request.follow {
         return Err(UsageError::Conflict("output table", "follow"));
     }
+    let connections = matches.get_flag("connections");
+    if connections {
+        for_connections(matches, &output, &mut request)?;
+    }
     Ok(Ask {
         request,
-        connections: matches.get_flag("connections"),
+        connections,
         output,
         input: matches.get_one::<String>("input-file").map(Into::into),
         silent: matches.get_flag("silent-errors"),
     })
+}
+
+/// What a question about connections cannot have is refused, not ignored. Followed, it begins with the newest few.
+fn for_connections(
+    matches: &ArgMatches,
+    output: &Output,
+    request: &mut GetFlowsRequest,
+) -> Result<(), UsageError> {
+    let conflicts = [
+        (request.first, "first"),
+        (matches.contains_id("field-mask"), "field-mask"),
+        (matches.contains_id("input-file"), "input-file"),
+        (output.format == Format::Dict, "output dict"),
+    ];
+    if let Some((_, other)) = conflicts.into_iter().find(|(conflict, _)| *conflict) {
+        return Err(UsageError::Conflict("connections", other));
+    }
+    let says_how_many = request.since.is_some() || matches.get_flag("all") || matches.contains_id("last");
+    if request.follow && !says_how_many {
+        request.number = DEFAULT_NUMBER;
+    }
+    Ok(())
 }
 
 fn raw(matches: &ArgMatches, name: &'static str) -> Result<Vec<FlowFilter>, UsageError> {
