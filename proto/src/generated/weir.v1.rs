@@ -791,7 +791,7 @@ impl Incomplete {
 /// Which connections to tell of.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectionsRequest {
-    /// Go on as connections come and change.
+    /// Go on as connections come and change, after the ones that are known.
     #[prost(bool, tag = "1")]
     pub follow: bool,
     /// Only connections whose last packet is not older. Absent: all that are known.
@@ -869,6 +869,9 @@ impl ::prost::Name for Notice {
     }
 }
 /// One connection of the cluster: the sightings of all nodes in one row.
+///
+/// Without flow and sightings, and ended, it takes back its id: what had it turned out to be part of another connection,
+/// whose own item tells of it. Only an answer with `follow` holds such items; a reader drops its row of that id, if any.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Connection {
     /// Stable for the connection's life: the encoded place of its first record.
@@ -877,7 +880,7 @@ pub struct Connection {
     /// Grows with each change told of this connection.
     #[prost(uint64, tag = "2")]
     pub revision: u64,
-    /// The joined flow: true ends, Service, NAT, verdict, counters of the node that counts.
+    /// The joined flow: true ends, Service, NAT, verdict, counters of the node that counts. Absent: the id is taken back.
     #[prost(message, optional, tag = "3")]
     pub flow: ::core::option::Option<super::super::flow::Flow>,
     /// The latest record of each node, client's side first.
