@@ -28,6 +28,7 @@ mod wire;
 pub use backoff::{Backoff, Schedule};
 pub use codec::EncodedCodec;
 pub use record::{Record, View};
+use session::SessionEnd;
 
 /// What peers tell.
 #[derive(Debug)]
@@ -98,7 +99,8 @@ async fn keep(peer: Arc<Peer>, context: Context, seed: u64, mut stop: Stop) {
             end = session::run(&peer, &context, &mut claim) => end,
             () = stop.requested() => break,
         };
-        disconnected(&peer, &context, claim.take(), end.to_string()).await;
+        let is_duplicate = matches!(end, SessionEnd::Taken { .. });
+        disconnected(&peer, &context, claim.take(), end.to_string(), is_duplicate).await;
         if started.elapsed() >= context.schedule.cap {
             backoff.reset();
         }
@@ -107,19 +109,30 @@ async fn keep(peer: Arc<Peer>, context: Context, seed: u64, mut stop: Stop) {
             () = stop.requested() => break,
         }
     }
-    disconnected(&peer, &context, claim.take(), "no longer a peer".to_owned()).await;
+    disconnected(&peer, &context, claim.take(), "no longer a peer".to_owned(), false).await;
     context.registry.remove(peer.target());
 }
 
 /// Tells of a broken stream. The claim is given back last, so that no other peer is told of as connected before.
-async fn disconnected(peer: &Peer, context: &Context, claim: Option<Claim>, message: String) {
+async fn disconnected(
+    peer: &Peer,
+    context: &Context,
+    claim: Option<Claim>,
+    message: String,
+    is_duplicate: bool,
+) {
     let known = claim.as_ref().map(|claim| claim.node.clone()).or_else(|| peer.node());
     // The same failure at each try is told once.
     if !peer.failed_with(&message) {
         tracing::warn!("peer {} at {}: {message}", peer.name(), peer.target().address);
     }
     called(peer, context).await;
-    context.registry.set(peer, State::Unavailable { node: known, message: message.clone() });
+    let state = if is_duplicate {
+        State::Duplicate { message: message.clone() }
+    } else {
+        State::Unavailable { node: known, message: message.clone() }
+    };
+    context.registry.set(peer, state);
     if let Some(claim) = claim {
         // An error means that the relay is stopping.
         let _stopping = context.events.send(PeerEvent::Disconnected(claim.node.clone(), message)).await;

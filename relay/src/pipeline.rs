@@ -3,6 +3,7 @@
 //! It alone writes the history and the table of connections. It waits for nobody: clients read what is there.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -155,6 +156,7 @@ impl Pipeline {
             }
             told.push(emitted.item);
         });
+        outputs.registry.early.store(merge.early(), Ordering::Relaxed);
         self.join(&told, now);
         let news = told.iter().filter(|entry| !matches!(entry, Entry::Flow(_)));
         self.outputs.notices.append(news.cloned());

@@ -23,6 +23,8 @@ pub struct Registry {
     peers: Mutex<BTreeMap<Target, Arc<Peer>>>,
     nodes: Mutex<HashMap<NodeName, Reading>>,
     changed: watch::Sender<u64>,
+    /// Flows that went out before their turn, because too many were waiting.
+    pub early: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,11 @@ pub enum State {
         /// Why it is not.
         message: String,
     },
+    /// Its node is read through another peer: no node is missing.
+    Duplicate {
+        /// Through which.
+        message: String,
+    },
     /// It is.
     Connected {
         /// Who it is.
@@ -89,6 +96,8 @@ pub struct Snapshot {
     pub state: State,
     /// All in the wire's form.
     pub status: PeerStatus,
+    /// Messages that were no valid answer.
+    pub invalid: u64,
 }
 
 /// The right to read a node, given back when dropped.
@@ -107,7 +116,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { peers: Mutex::default(), nodes: Mutex::default(), changed: watch::Sender::new(0) }
+        Self {
+            peers: Mutex::default(),
+            nodes: Mutex::default(),
+            changed: watch::Sender::new(0),
+            early: AtomicU64::new(0),
+        }
     }
 }
 
@@ -184,6 +198,14 @@ impl Registry {
     }
 }
 
+impl Snapshot {
+    /// Its node is read through another peer.
+    #[must_use]
+    pub const fn is_duplicate(&self) -> bool {
+        matches!(self.state, State::Duplicate { .. })
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(reading) = lock(&self.registry.nodes).get_mut(&self.node) {
@@ -196,7 +218,10 @@ impl Peer {
     /// True if it is unavailable for this very reason already.
     #[must_use]
     pub fn failed_with(&self, reason: &str) -> bool {
-        matches!(&*lock(&self.state), State::Unavailable { message, .. } if message == reason)
+        match &*lock(&self.state) {
+            State::Unavailable { message, .. } | State::Duplicate { message } => message == reason,
+            State::Connected { .. } => false,
+        }
     }
 
     /// How often it was connected before.
@@ -217,6 +242,7 @@ impl Peer {
         match &*lock(&self.state) {
             State::Connected { node, .. } => Some(node.clone()),
             State::Unavailable { node, .. } => node.clone(),
+            State::Duplicate { .. } => None,
         }
     }
 
@@ -239,7 +265,7 @@ impl Peer {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (connected, message) = match &state {
             State::Connected { .. } => (true, String::new()),
-            State::Unavailable { message, .. } => (false, message.clone()),
+            State::Unavailable { message, .. } | State::Duplicate { message } => (false, message.clone()),
         };
         let status = PeerStatus {
             name: name.clone(),
@@ -252,13 +278,13 @@ impl Peer {
             clock_skew_ns: self.counters.skew_ns.load(Ordering::Relaxed),
             reconnects: count(&self.counters.reconnects),
         };
-        Snapshot { name, address, state, status }
+        Snapshot { name, address, state, status, invalid: count(&self.counters.invalid) }
     }
 }
 
 fn name(target: &Target, state: &State) -> String {
     match state {
         State::Connected { node, .. } | State::Unavailable { node: Some(node), .. } => node.to_string(),
-        State::Unavailable { node: None, .. } => target.label.clone(),
+        State::Unavailable { node: None, .. } | State::Duplicate { .. } => target.label.clone(),
     }
 }

@@ -225,7 +225,8 @@ async fn newest(mut rows: Vec<Row>, number: u64, wanted: &Wanted) -> Vec<Row> {
 }
 
 fn unavailable(outputs: &Outputs) -> VecDeque<Item> {
-    let away = outputs.registry.snapshot().into_iter().filter(|peer| !peer.status.connected);
+    let away =
+        outputs.registry.snapshot().into_iter().filter(|peer| !peer.status.connected && !peer.is_duplicate());
     let notice = |peer: crate::status::Snapshot| Notice {
         time: Some(UnixNanos::now().to_timestamp()),
         node: peer.name,

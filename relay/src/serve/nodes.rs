@@ -1,6 +1,7 @@
 //! What the relay says of itself and of its nodes: sums over what each daemon answers now.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -72,10 +73,11 @@ async fn statuses(registry: &Registry) -> Vec<(Snapshot, Option<ServerStatusResp
 /// Sums over the daemons, and the state of each peer.
 pub async fn server_status(identity: &Identity, outputs: &Outputs) -> ServerStatusResponse {
     let answers = statuses(&outputs.registry).await;
-    let away: Vec<String> =
-        answers.iter().filter(|(_, told)| told.is_none()).map(|(peer, _)| peer.name.clone()).collect();
+    let is_away = |(peer, told): &&(Snapshot, Option<_>)| told.is_none() && !peer.is_duplicate();
+    let away: Vec<String> = answers.iter().filter(is_away).map(|(peer, _)| peer.name.clone()).collect();
+    let here = answers.iter().filter(|(_, told)| told.is_some()).count();
     let mut sum = ServerStatusResponse {
-        num_connected_nodes: u32::try_from(answers.len() - away.len()).ok(),
+        num_connected_nodes: u32::try_from(here).ok(),
         num_unavailable_nodes: u32::try_from(away.len()).ok(),
         version: concat!("weir-relay v", env!("CARGO_PKG_VERSION")).to_owned(),
         ..ServerStatusResponse::default()
@@ -107,7 +109,9 @@ fn own_status(
         peers: answers.iter().map(|(peer, _)| peer.status.clone()).collect(),
         ..ServerStatus::default()
     };
+    let unattached = table.unattached();
     drop(table);
+    status.notices = own_notices(outputs.registry.early.load(Ordering::Relaxed), unattached, answers);
     for told in answers.iter().filter_map(|(_, told)| told.as_ref()?.weir.as_ref()) {
         status.frames += told.frames;
         status.frames_dropped_kernel += told.frames_dropped_kernel;
@@ -119,13 +123,37 @@ fn own_status(
     status
 }
 
+/// What went wrong in the relay itself, in sentences for people.
+fn own_notices<A>(early: u64, unattached: u64, answers: &[(Snapshot, A)]) -> Vec<String> {
+    let mut notices = Vec::new();
+    if early > 0 {
+        notices.push(format!(
+            "relay: {early} flows went out before their turn, so the order between nodes may be wrong there: \
+             more were waiting than --merge-buffer allows"
+        ));
+    }
+    if unattached > 0 {
+        notices.push(format!(
+            "relay: {unattached} messages (DNS) are in no connection's row: the relay knows no record of their \
+             connection, or has forgotten it (--connections)"
+        ));
+    }
+    for (peer, _) in answers.iter().filter(|(peer, _)| peer.invalid > 0) {
+        notices.push(format!(
+            "relay: {} messages of {} were no valid answers and are left out: is it another version of weir-daemon?",
+            peer.invalid, peer.name
+        ));
+    }
+    notices
+}
+
 /// Every peer as a node.
 pub async fn nodes(outputs: &Outputs) -> GetNodesResponse {
     let node = |(peer, told): (Snapshot, Option<ServerStatusResponse>)| {
         let state = match (&peer.state, &told) {
             (State::Connected { .. }, Some(_)) => NodeState::NodeConnected,
             (State::Connected { .. }, None) => NodeState::NodeError,
-            (State::Unavailable { .. }, _) => NodeState::NodeUnavailable,
+            (State::Unavailable { .. } | State::Duplicate { .. }, _) => NodeState::NodeUnavailable,
         };
         let told = told.unwrap_or_default();
         Node {
@@ -140,7 +168,8 @@ pub async fn nodes(outputs: &Outputs) -> GetNodesResponse {
             seen_flows: told.seen_flows,
         }
     };
-    GetNodesResponse { nodes: statuses(&outputs.registry).await.into_iter().map(node).collect() }
+    let answers = statuses(&outputs.registry).await.into_iter();
+    GetNodesResponse { nodes: answers.filter(|(peer, _)| !peer.is_duplicate()).map(node).collect() }
 }
 
 /// The namespaces that any daemon names.
@@ -153,4 +182,23 @@ pub async fn namespaces(outputs: &Outputs) -> GetNamespacesResponse {
     let all: BTreeSet<(String, String)> = told.map(|ns| (ns.cluster, ns.namespace)).collect();
     let namespaces = all.into_iter().map(|(cluster, namespace)| Namespace { cluster, namespace }).collect();
     GetNamespacesResponse { namespaces }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_told_in_words() {
+        let registry = Registry::default();
+        let peer = registry.add(&"n1=unix:///run/n1.sock".parse().unwrap());
+        let answers = || registry.snapshot().into_iter().map(|peer| (peer, ())).collect::<Vec<_>>();
+        assert!(own_notices(0, 0, &answers()).is_empty());
+        peer.counters.invalid.store(2, Ordering::Relaxed);
+        let told = own_notices(3, 4, &answers());
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("relay: 3 flows went out before their turn"), "{told:?}");
+        assert!(told[1].starts_with("relay: 4 messages"), "{told:?}");
+        assert!(told[2].starts_with("relay: 2 messages of n1"), "{told:?}");
+    }
 }

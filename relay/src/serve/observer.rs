@@ -55,7 +55,8 @@ impl Answers {
 
     /// The first messages of every stream: who is connected, and who is not.
     fn greeting(&self) -> Vec<GetFlowsResponse> {
-        let peers = self.outputs.registry.snapshot();
+        let mut peers = self.outputs.registry.snapshot();
+        peers.retain(|peer| !peer.is_duplicate());
         let (here, away): (Vec<_>, Vec<_>) = peers.iter().partition(|peer| peer.status.connected);
         let event = |state, peers: Vec<&crate::status::Snapshot>, message| {
             let names = peers.iter().map(|peer| peer.name.clone()).collect();
@@ -65,7 +66,10 @@ impl Answers {
             [only] => only.status.message.clone(),
             _ => String::new(),
         };
-        let mut greeting = vec![event(NodeState::NodeConnected, here, String::new())];
+        let mut greeting = Vec::new();
+        if !here.is_empty() {
+            greeting.push(event(NodeState::NodeConnected, here, String::new()));
+        }
         if !away.is_empty() {
             greeting.push(event(NodeState::NodeUnavailable, away, why));
         }
