@@ -1,8 +1,10 @@
 //! A whole relay against daemons that speak real gRPC over loopback and unix sockets.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
@@ -19,125 +21,21 @@ use weir_proto::weir::v1::weir_client::WeirClient;
 use weir_proto::weir::v1::{ConnectionsRequest, FlowDetail, GetFlowsOptions, Reason};
 
 use self::daemon::{Daemon, Memory, Site};
+use self::relay::Relay;
 use super::App;
 use crate::config::Args;
 use crate::moment::UnixNanos;
+use crate::peer::{self, PeerEvent};
+use crate::status::Registry;
+use crate::stop;
 
 mod daemon;
+mod relay;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(DEADLINE, what).await.expect("in time")
-}
-
-struct Relay {
-    app: App,
-    channel: Channel,
-}
-
-impl Relay {
-    async fn start(peers: &[String], flags: &[&str]) -> Self {
-        let own = ["weir-relay", "--listen", "127.0.0.1:0", "--unix", "none"].map(str::to_owned);
-        let peers = peers.iter().flat_map(|peer| ["--peer".to_owned(), peer.clone()]);
-        let flags = flags.iter().map(|flag| (*flag).to_owned());
-        let config =
-            Args::try_parse_from(own.into_iter().chain(peers).chain(flags)).unwrap().check().unwrap();
-        let app = App::start(config).await.unwrap();
-        let uri = format!("http://{}", app.address().unwrap());
-        let channel = Channel::from_shared(uri).unwrap().connect().await.unwrap();
-        Self { app, channel }
-    }
-
-    /// With all peers connected.
-    async fn with(daemons: &[&Daemon], flags: &[&str]) -> Self {
-        let peers: Vec<_> = daemons.iter().map(|daemon| daemon.peer()).collect();
-        let relay = Self::start(&peers, flags).await;
-        relay
-            .until(|status| {
-                usize::try_from(status.num_connected_nodes.unwrap_or(0)).unwrap() == daemons.len()
-            })
-            .await;
-        relay
-    }
-
-    fn observer(&self) -> ObserverClient<Channel> {
-        ObserverClient::new(self.channel.clone())
-    }
-
-    async fn status(&self) -> ServerStatusResponse {
-        self.observer().server_status(ServerStatusRequest {}).await.unwrap().into_inner()
-    }
-
-    /// Asks again and again until it is so.
-    async fn until(&self, is_so: impl Fn(&ServerStatusResponse) -> bool) -> ServerStatusResponse {
-        soon(async {
-            loop {
-                let status = self.status().await;
-                if is_so(&status) {
-                    return status;
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-    }
-
-    /// Until so many flows and other entries are in the history.
-    async fn until_told(&self, entries: u64) {
-        self.until(|status| status.weir.as_ref().is_some_and(|weir| weir.seq >= entries)).await;
-    }
-
-    async fn flows(&self, request: GetFlowsRequest) -> Flows {
-        Flows(self.observer().get_flows(request).await.unwrap().into_inner())
-    }
-
-    async fn all(&self, request: GetFlowsRequest) -> Vec<GetFlowsResponse> {
-        self.flows(request).await.rest().await
-    }
-
-    async fn connections(
-        &self,
-        request: ConnectionsRequest,
-    ) -> Streaming<weir_proto::weir::v1::ConnectionsResponse> {
-        WeirClient::new(self.channel.clone()).connections(request).await.unwrap().into_inner()
-    }
-}
-
-struct Flows(Streaming<GetFlowsResponse>);
-
-impl Flows {
-    async fn next(&mut self) -> GetFlowsResponse {
-        soon(self.0.message()).await.unwrap().expect("goes on")
-    }
-
-    async fn rest(&mut self) -> Vec<GetFlowsResponse> {
-        let mut all = Vec::new();
-        while let Some(message) = soon(self.0.message()).await.unwrap() {
-            all.push(message);
-        }
-        all
-    }
-
-    /// The next flow's uuid, and what was lost before it.
-    async fn next_flow(&mut self) -> (String, u64) {
-        let mut lost = 0;
-        loop {
-            match self.next().await.response_types {
-                Some(ResponseTypes::Flow(flow)) => return (flow.uuid, lost),
-                Some(ResponseTypes::LostEvents(event)) => lost += event.num_events_lost,
-                _ => {}
-            }
-        }
-    }
-
-    async fn next_status(&mut self) -> (NodeState, Vec<String>, String) {
-        loop {
-            if let Some(ResponseTypes::NodeStatus(event)) = self.next().await.response_types {
-                return (event.state_change(), event.node_names.clone(), event.message);
-            }
-        }
-    }
 }
 
 fn uuids(messages: &[GetFlowsResponse]) -> Vec<String> {
@@ -309,6 +207,29 @@ async fn a_peer_that_accepts_and_never_speaks_is_unavailable_within_five_seconds
     assert_eq!((told(&status).name.as_str(), told(&status).connected), ("mute", false));
 }
 
+/// One that says nothing must not hold the room in the channel that the others need, however few there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_daemon_holds_no_room_that_others_need() {
+    let (n1, n2, _folder) = two();
+    let (events, mut received) = mpsc::channel(1);
+    let registry = Arc::new(Registry::default());
+    let context = peer::Context { registry, events, schedule: peer::Schedule::default(), seed: 1 };
+    let targets = [n1.peer(), n2.peer()].iter().map(|peer| peer.parse().unwrap()).collect();
+    let (_targets, listening) = watch::channel(targets);
+    let (_stop, stop) = stop::channel();
+    let reading = tokio::spawn(peer::run(listening, context, stop));
+    let mut connected = 0;
+    while connected < 2 {
+        connected += usize::from(matches!(soon(received.recv()).await.unwrap(), PeerEvent::Connected(_)));
+    }
+    n2.tell_many(1000, 3);
+    let mut flows = 0;
+    while flows < 3 {
+        flows += usize::from(matches!(soon(received.recv()).await.unwrap(), PeerEvent::Flow(..)));
+    }
+    reading.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_addresses_of_one_daemon_give_no_flow_twice() {
     let n1 = Daemon::start("n1", 5);
@@ -319,6 +240,11 @@ async fn two_addresses_of_one_daemon_give_no_flow_twice() {
         .until(|s| s.weir.as_ref().is_some_and(|w| w.peers.iter().any(|p| p.message.contains("already"))))
         .await;
     relay.until_told(4).await;
+    let status = relay.status().await;
+    let counts = (status.num_connected_nodes, status.num_unavailable_nodes);
+    assert_eq!(counts, (Some(1), Some(0)), "a node that is read is not missing under its other address");
+    let nodes = relay.observer().get_nodes(GetNodesRequest {}).await.unwrap().into_inner().nodes;
+    assert_eq!(nodes.len(), 1);
     assert_eq!(uuids(&relay.all(GetFlowsRequest::default()).await), ["1000", "1001", "1002"]);
 }
 

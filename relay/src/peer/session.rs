@@ -162,14 +162,15 @@ async fn get_flows(channel: Channel, last: Option<Place>) -> Result<Streaming<By
 async fn read(peer: &Peer, context: &Context, claim: &Claim, mut opened: Opened) -> SessionEnd {
     let mut skew = Skew::default();
     loop {
-        // The room in the channel is had before the place counts as read: a task that ends between loses nothing.
-        let Ok(room) = context.events.reserve().await else {
-            return SessionEnd::Stopping;
-        };
         let message = match opened.stream.message().await {
             Ok(Some(message)) => message,
             Ok(None) => return SessionEnd::Ended,
             Err(status) => return SessionEnd::Broken(cause(&status)),
+        };
+        // Room in the channel is had before the place counts as read: a task that ends between loses nothing. It is not
+        // held while the node is silent, or as many silent nodes as the channel has room for would stop all others.
+        let Ok(room) = context.events.reserve().await else {
+            return SessionEnd::Stopping;
         };
         match record::read(&claim.node, &message) {
             Ok(Answer::Flow(flow, previous)) => {
