@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::codegen::http::{HeaderValue, Response};
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 use tower::util::MapResponseLayer;
@@ -34,6 +35,8 @@ const INTERFACE_VERSION: HeaderValue = HeaderValue::from_static("1.19.0");
 const VERSION_HEADER: &str = "hubble-relay-version";
 /// Service name that `hubble status` asks the health service for.
 const HEALTH_NAME: &str = "hubble.server.Observer";
+/// Streams of one client at the same time; more wait.
+const MAX_STREAMS: u32 = 128;
 const CLIENT_PING: Duration = Duration::from_secs(20);
 
 /// Told where a daemon's earlier run left no count behind.
@@ -80,6 +83,7 @@ pub async fn run(listener: Listener, routes: Routes, mut stop: Stop) -> Result<(
         response
     });
     let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(CLIENT_PING))
         .http2_keepalive_timeout(Some(CLIENT_PING))
         .layer(with_version)
@@ -87,7 +91,9 @@ pub async fn run(listener: Listener, routes: Routes, mut stop: Stop) -> Result<(
     let stopped = async move { stop.requested().await };
     match listener {
         Listener::Tcp(listener) => {
-            server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await
+            // A flow is sent when it is there, not when the one before was acknowledged.
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            server.serve_with_incoming_shutdown(incoming, stopped).await
         }
         Listener::Unix(socket) => {
             let UnixSocket { listener, remove } = socket;

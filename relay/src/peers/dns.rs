@@ -26,7 +26,11 @@ pub async fn follow(sources: Sources, targets: watch::Sender<Targets>) {
             () = targets.closed() => return,
         }
         for (index, name) in sources.names.iter().enumerate() {
-            match resolve(name).await {
+            let resolved = tokio::select! {
+                resolved = resolve(name) => resolved,
+                () = targets.closed() => return,
+            };
+            match resolved {
                 Ok(set) => {
                     found.insert(index, set);
                 }
