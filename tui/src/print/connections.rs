@@ -117,7 +117,7 @@ impl ConnectionPrinter {
         if self.follow && !over && !is_decided(row) {
             return false;
         }
-        let shown = Shown { over, packets: packets(row.detail), ends: row.ends() };
+        let shown = Shown { over, packets: packets(row.detail), ends: row::ends(row) };
         match self.printed.insert(row.connection.id.clone(), shown) {
             // Where nobody says goodbye, an end without another packet is no news.
             Some(before) => {

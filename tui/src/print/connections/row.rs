@@ -43,11 +43,7 @@ pub const COLUMNS: &[Column] = &[
     },
     column("STATE", 10, |row| state(row.detail.state()).to_owned()),
     column("PROTO", 5, protocol),
-    Column {
-        most: 100,
-        tone: |_| Some(Tone::Host),
-        ..column("CLIENT -> SERVICE -> BACKEND", 60, |row| row.ends())
-    },
+    Column { most: 100, tone: |_| Some(Tone::Host), ..column("CLIENT -> SERVICE -> BACKEND", 60, ends) },
     number("RTT", 7, |row| rtt(row.detail)),
     number("SENT", 7, |row| bytes(row.detail.total.as_ref(), |count| count.ip_bytes_forward)),
     number("RECEIVED", 8, |row| bytes(row.detail.total.as_ref(), |count| count.ip_bytes_reverse)),
@@ -75,16 +71,12 @@ impl<'a> Row<'a> {
     pub fn is_tcp(&self) -> bool {
         matches!(l4(self.flow), Some(Protocol::Tcp(_)))
     }
+}
 
-    /// Who called whom: client, Service if there is one, backend if one is known.
-    pub fn ends(&self) -> String {
-        let client = host::ends(self.flow).0.with_port(self.output.numeric, &PLAIN);
-        [Some(client), service(self), Some(backend(self))]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" -> ")
-    }
+/// Who called whom: client, Service if there is one, backend if one is known.
+pub fn ends(row: &Row<'_>) -> String {
+    let client = host::ends(row.flow).0.with_port(row.output.numeric, &PLAIN);
+    [Some(client), service(row), Some(backend(row))].into_iter().flatten().collect::<Vec<_>>().join(" -> ")
 }
 
 fn l4(flow: &Flow) -> Option<&Protocol> {
