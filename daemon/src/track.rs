@@ -60,6 +60,8 @@ pub struct Settings {
 }
 
 const SECOND: u64 = 1_000_000_000;
+/// Timers in the heap for each connection in the table, at most.
+const STALE_TIMERS: usize = 4;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -243,6 +245,16 @@ impl Tracker {
         }
         self.logged.set_back(now);
         self.now = now;
+    }
+
+    /// Sets a connection's timer. Those it was set to before stay in the heap, up to two hours for an idle time: they are swept out
+    /// before they outnumber the connections.
+    fn set_timer(&mut self, due: UnixNanos, id: ConnectionId) {
+        self.timers.push(Reverse((due, id)));
+        if self.timers.len() > STALE_TIMERS * self.connections.len() + 1024 {
+            self.timers.clear();
+            self.timers.extend(self.connections.iter().map(|(_, it)| Reverse((it.emission.due, it.id))));
+        }
     }
 
     fn remove(&mut self, slot: usize) {

@@ -4,8 +4,6 @@
 //! A connection's first event waits until NAT and verdict are known, at most the settle time: testimony comes after the
 //! packet. A told connection stays for a while to absorb stragglers.
 
-use std::cmp::Reverse;
-
 use weir_cluster::UnixNanos;
 
 use super::connection::{Connection, ConnectionId, Observation, State, Verdict, Witness};
@@ -36,7 +34,8 @@ impl Tracker {
         let due = next_due(connection, &self.settings);
         if due < connection.emission.due {
             connection.emission.due = due;
-            self.timers.push(Reverse((due, connection.id)));
+            let id = connection.id;
+            self.set_timer(due, id);
         }
     }
 
@@ -77,7 +76,8 @@ impl Tracker {
         };
         let due = next_due(connection, &self.settings).max(now.plus_nanos(1));
         connection.emission.due = due;
-        self.timers.push(Reverse((due, connection.id)));
+        let id = connection.id;
+        self.set_timer(due, id);
     }
 
     /// The kernel's log named a packet of the connection.

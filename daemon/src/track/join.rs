@@ -3,8 +3,6 @@
 //! In this order: a form that is known; conntrack's word; a twin on another device (see [`super::nat`]); else a connection of
 //! its own. Conntrack outweighs the order of sight where they differ on who is the client.
 
-use std::cmp::Reverse;
-
 use weir_cluster::UnixNanos;
 
 use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatSource, State, Verdict};
@@ -177,7 +175,7 @@ impl Tracker {
         };
         let slot = self.connections.insert(connection);
         self.by_id.insert(id, slot);
-        self.timers.push(Reverse((due, id)));
+        self.set_timer(due, id);
         let place = Place { slot, form: 0 };
         self.forms.insert(tuple.form(), place);
         self.logged.form_made();

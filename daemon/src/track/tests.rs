@@ -370,6 +370,24 @@ fn clocks_that_jump_do_not_wedge_a_timer() {
 }
 
 #[test]
+fn timers_of_ended_connections_do_not_pile_up() {
+    let mut world = World::new();
+    for number in 1..=3000_u32 {
+        let client = format!("10.244.1.5:{}", 10_000 + number);
+        world.leaves(&client, SYN, (number * 77, 0));
+        world.returns(&client, SYN_ACK, (900, number * 77 + 1));
+        // Told and quiet, so its timer is set to the idle time of two hours; then it ends.
+        world.wait(60_000_000);
+        world.leaves(&client, RST_ACK, (number * 77 + 1, 901));
+        world.wait(SECOND);
+    }
+    assert!(world.tracker.timers.len() < 1200, "{} timers", world.tracker.timers.len());
+    world.wait(20 * SECOND);
+    assert_eq!(world.ends().len(), 3000);
+    assert!(world.tracker.is_empty());
+}
+
+#[test]
 fn nat_learnt_after_the_first_flow_is_a_correction() {
     let mut world = World::new();
     world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
