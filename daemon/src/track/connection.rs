@@ -158,6 +158,8 @@ pub struct Connection {
     pub dns: Option<Box<Exchange>>,
     /// What was observed, one of each kind.
     pub evidence: Vec<Evidence>,
+    /// A log rule named a packet on its way from where it was seen to a device: had it passed, it would have been seen there.
+    pub(super) logged_in_passing: bool,
     /// Prefixes of log rules that named it.
     pub rule_names: Vec<Arc<str>>,
     /// What is missing.
@@ -229,13 +231,14 @@ impl Connection {
     }
 
     /// The verdict that the evidence supports. A log rule may log what it lets pass: delivery outweighs it, and so does a packet
-    /// that left the node, since the kernel's log stands before every device that sends.
+    /// that left the node, since the kernel's log stands before every device that sends. What was logged on its way into the node
+    /// itself is not seen again if it passes: that log alone is no evidence.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let passed = [Observation::Delivered, Observation::Answered, Observation::ResetByEndpoint];
         if passed.iter().any(|kind| self.observed(*kind)) {
             Verdict::Forwarded
-        } else if self.observed(Observation::Logged) && !self.left_the_node() {
+        } else if self.logged_in_passing && !self.left_the_node() {
             Verdict::Dropped
         } else {
             Verdict::Traced

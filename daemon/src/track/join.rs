@@ -152,6 +152,7 @@ impl Tracker {
             tcp: (tuple.protocol == IpProtocol::TCP).then(Default::default),
             dns: None,
             evidence: Vec::new(),
+            logged_in_passing: false,
             rule_names: Vec::new(),
             gaps,
             prints_left: PRINTS,
@@ -357,6 +358,7 @@ fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
     for evidence in younger.evidence {
         older.observe(evidence.observation, evidence.at, evidence.witness);
     }
+    older.logged_in_passing |= younger.logged_in_passing;
     for name in younger.rule_names {
         if !older.rule_names.contains(&name) {
             older.rule_names.push(name);

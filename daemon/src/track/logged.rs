@@ -92,6 +92,9 @@ impl Tracker {
             connection.rule_names.push(logged.prefix.clone());
         }
         connection.observe(Observation::Logged, logged.at, Witness::Rule(logged.prefix.clone()));
+        // One that came by a device and was not seen there belongs to what is not captured: nor would its way out be.
+        let seen = logged.in_ifindex == 0 || !connection.path.is_empty();
+        connection.logged_in_passing |= seen && logged.out_ifindex != 0;
         if news {
             self.tell_drop(slot, sink);
         }

@@ -222,7 +222,7 @@ impl World {
             prefix: Arc::from(rule),
             group: 5,
             in_ifindex: 2,
-            out_ifindex: 0,
+            out_ifindex: 5,
             packet,
         };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));

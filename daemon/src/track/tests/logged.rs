@@ -11,6 +11,11 @@ const RULE: &str = "deny:shop/api-ingress";
 
 /// The log of a SYN, as the FORWARD chain sees it.
 fn log(world: &mut World, tuple: Tuple, sequence: u32) {
+    log_between(world, (VETH.0, FLANNEL.0), tuple, sequence);
+}
+
+/// The log of a SYN between two devices; 0 is the node itself.
+fn log_between(world: &mut World, devices: (u32, u32), tuple: Tuple, sequence: u32) {
     let (std::net::IpAddr::V4(source), std::net::IpAddr::V4(destination)) =
         (tuple.source.ip(), tuple.destination.ip())
     else {
@@ -25,8 +30,8 @@ fn log(world: &mut World, tuple: Tuple, sequence: u32) {
         at: UnixNanos::from_nanos(world.now),
         prefix: Arc::from(RULE),
         group: 5,
-        in_ifindex: VETH.0,
-        out_ifindex: 0,
+        in_ifindex: devices.0,
+        out_ifindex: devices.1,
         packet,
     };
     world.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));
@@ -73,9 +78,30 @@ fn a_log_without_a_frame_is_told_after_a_second() {
     assert!(world.told.is_empty());
     world.wait(SECOND);
     world.wait(60_000_000);
-    assert_eq!((world.last().reason, world.last().verdict), (Reason::Drop, Verdict::Dropped));
+    // Its frames are not captured, so nobody can say that they went no further.
+    assert_eq!((world.last().reason, world.last().verdict), (Reason::Drop, Verdict::Traced));
     assert_eq!((world.last().packets, world.last().points), ((0, 0), 0));
     assert_eq!(world.tracker.stats().logged_unseen, 1);
+}
+
+#[test]
+fn a_rule_that_logs_what_the_node_itself_receives_drops_nothing() {
+    let node = "192.168.0.1:9100";
+    let mut world = World::new();
+    world.tcp(ETH0, Direction::Inbound, tuple(CLIENT, node), SYN, (100, 0));
+    log_between(&mut world, (ETH0.0, 0), tuple(CLIENT, node), 100);
+    world.wait(4 * SECOND);
+    assert_eq!((world.last().state, world.last().verdict), (State::Unanswered, Verdict::Traced));
+    assert_eq!(world.last().rules, [RULE]);
+}
+
+#[test]
+fn what_the_node_itself_sends_can_be_dropped_before_any_device() {
+    let mut world = World::new();
+    log_between(&mut world, (0, ETH0.0), tuple("192.168.0.1:40000", BACKEND), 100);
+    world.wait(2 * SECOND);
+    world.wait(60_000_000);
+    assert_eq!(world.last().verdict, Verdict::Dropped);
 }
 
 #[test]
