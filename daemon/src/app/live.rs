@@ -117,14 +117,20 @@ impl Parts {
                 failed = self.server.failed() => break failed.map_err(AppError::from),
                 _ = look.tick() => {
                     self.look(status);
-                    if !self.pump.is_running() {
-                        break Err(AppError::Ended { what: "the pipeline" });
+                    if let Some(what) = self.ended() {
+                        break Err(AppError::Ended { what });
                     }
                 }
             }
         };
         self.stop().await;
         ended
+    }
+
+    /// The part without which there is nothing to serve, if it ended by itself.
+    fn ended(&self) -> Option<&'static str> {
+        let parts = [("the capture", self.sources.is_capturing()), ("the pipeline", self.pump.is_running())];
+        parts.into_iter().find_map(|(what, runs)| (!runs).then_some(what))
     }
 
     /// What the sources count and say.

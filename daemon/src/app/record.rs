@@ -74,6 +74,9 @@ async fn until_over(end: Option<Instant>, writer: &Worker, sources: &mut Sources
                 if !writer.is_running() {
                     return Err(AppError::Ended { what: "the recorder" });
                 }
+                if !sources.is_capturing() {
+                    return Err(AppError::Ended { what: "the capture" });
+                }
             }
         }
     }

@@ -72,6 +72,12 @@ impl Sources {
         Ok((Self { frames, conntrack, nflog, missing }, inputs))
     }
 
+    /// False once frames come no more; a notice says why.
+    #[must_use]
+    pub fn is_capturing(&self) -> bool {
+        self.frames.is_running()
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> SourceCounts {
