@@ -139,6 +139,13 @@ impl Parts {
         status.frames_dropped_kernel.store(counts.kernel_dropped, Ordering::Relaxed);
         status.frames_dropped_queue.store(counts.queue_dropped, Ordering::Relaxed);
         status.conntrack_overruns.store(counts.conntrack_overruns, Ordering::Relaxed);
+        if counts.logged_lost > 0 {
+            let sentence = format!(
+                "nflog: {} logged packets were lost: a denied call may lack its rule",
+                counts.logged_lost
+            );
+            status.notice("nflog loss", &sentence);
+        }
         for (topic, sentence) in self.sources.notices() {
             tracing::warn!("{sentence}");
             status.notice(topic, &sentence);

@@ -36,6 +36,8 @@ pub struct SourceCounts {
     pub queue_dropped: u64,
     /// Times that conntrack events were lost and its table was read anew.
     pub conntrack_overruns: u64,
+    /// Packets that rules logged and that did not get here.
+    pub logged_lost: u64,
 }
 
 impl Sources {
@@ -86,6 +88,10 @@ impl Sources {
             kernel_dropped: frames.kernel_dropped,
             queue_dropped: frames.queue_dropped,
             conntrack_overruns: self.conntrack.as_ref().map_or(0, |reader| reader.stats().overruns),
+            logged_lost: self
+                .nflog
+                .as_ref()
+                .map_or(0, |reader| reader.stats().lost + reader.stats().queue_full),
         }
     }
 
