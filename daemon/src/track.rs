@@ -10,6 +10,7 @@ mod counters;
 mod dns;
 mod emit;
 pub mod event;
+mod fragments;
 mod join;
 pub mod l7;
 mod logged;
@@ -26,11 +27,12 @@ use slab::Slab;
 use weir_cluster::UnixNanos;
 
 use crate::capture::Role;
-use crate::decode::Packet;
+use crate::decode::{Fragment, Packet};
 use crate::testimony::Testimony;
 use crate::tuple::{FormKey, Tuple};
 use connection::{Connection, ConnectionId};
 use event::Event;
+use fragments::Fragments;
 use logged::Waiting;
 use nat::{Testified, Twins};
 
@@ -91,7 +93,7 @@ pub struct Stats {
     pub evicted: u64,
     /// Connections found to be one after both were begun.
     pub merged: u64,
-    /// Later fragments: without ports they belong to no connection.
+    /// Later pieces of datagrams whose first piece was not seen: without ports they belong to no connection.
     pub unmatched: u64,
     /// Logged packets of which no frame was seen.
     pub logged_unseen: u64,
@@ -117,6 +119,7 @@ pub struct Tracker {
     by_id: HashMap<ConnectionId, usize>,
     testified: Testified,
     twins: Twins,
+    fragments: Fragments,
     logged: Waiting,
     timers: BinaryHeap<Reverse<(UnixNanos, ConnectionId)>>,
     now: UnixNanos,
@@ -133,6 +136,7 @@ impl Tracker {
         Self {
             testified: Testified::new(settings.max_testimony),
             twins: Twins::new(65_536),
+            fragments: Fragments::default(),
             settings,
             connections: Slab::new(),
             forms: HashMap::new(),
@@ -169,16 +173,31 @@ impl Tracker {
     pub fn packet(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
         self.advance(packet.at, sink);
         self.stats.packets += 1;
+        match packet.fragment {
+            Fragment::Later => return self.later_piece(packet, role, sink),
+            Fragment::First => self.fragments.note(packet),
+            Fragment::Whole => {}
+        }
         if self.icmp_error(packet, sink) {
             return;
         }
-        let Some(place) = self.place_of(packet, role, sink) else {
-            self.stats.unmatched += 1;
-            return;
-        };
+        let place = self.place_of(packet, role, sink);
         self.count(place, packet, role);
         self.reconsider(place.slot, sink);
         self.claim_logged(sink);
+    }
+
+    /// A later piece counts for the connection of the first, and begins none.
+    fn later_piece(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
+        let tuple = self.fragments.tuple_of(packet);
+        let found =
+            tuple.and_then(|tuple| Some((tuple, self.known(tuple).filter(|place| self.is_open(*place))?)));
+        let Some((tuple, place)) = found else {
+            self.stats.unmatched += 1;
+            return;
+        };
+        self.count(place, &Packet { tuple, ..*packet }, role);
+        self.reconsider(place.slot, sink);
     }
 
     /// Takes what the kernel says of itself.

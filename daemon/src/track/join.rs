@@ -10,7 +10,7 @@ use super::nat::{Fingerprint, Passage};
 use super::observe::{take_back_reset, worth};
 use super::{Place, Sink, Tracker};
 use crate::capture::Role;
-use crate::decode::{Fragment, Packet, TcpFlags, Transport};
+use crate::decode::{Packet, TcpFlags, Transport};
 use crate::testimony::ConntrackEntry;
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -20,20 +20,17 @@ const PRINTS: u8 = 8;
 const MAX_FORMS: usize = 6;
 
 impl Tracker {
-    /// Finds or begins the connection of a packet. None for a later fragment, whose connection cannot be known by its ports.
-    pub(super) fn place_of(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) -> Option<Place> {
-        if packet.fragment == Fragment::Later {
-            return None;
-        }
+    /// Finds or begins the connection of a packet that has ports.
+    pub(super) fn place_of(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) -> Place {
         if let Some(place) = self.known(packet.tuple) {
             if !self.begins_anew(place, packet) {
-                return Some(self.compare(place, packet, role, sink));
+                return self.compare(place, packet, role, sink);
             }
             self.conclude(place.slot, sink);
             self.remove(place.slot);
         }
         if let Some(entry) = self.testified.take(packet.tuple.form()) {
-            return Some(self.testified_place(&entry, packet, sink));
+            return self.testified_place(&entry, packet, sink);
         }
         let place = match self.twin(packet, role) {
             Some((slot, source)) => self.add_form(slot, packet.tuple, source),
@@ -41,7 +38,7 @@ impl Tracker {
         };
         let place = place.unwrap_or_else(|| self.begin(packet, sink));
         self.note_print(place, packet, role);
-        Some(place)
+        place
     }
 
     /// The open connection that has this packet in another form.
@@ -226,7 +223,7 @@ impl Tracker {
         }
     }
 
-    fn is_open(&self, place: Place) -> bool {
+    pub(super) fn is_open(&self, place: Place) -> bool {
         self.connections.get(place.slot).is_some_and(|connection| !connection.emission.ended)
     }
 

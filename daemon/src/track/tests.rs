@@ -13,6 +13,7 @@ use crate::testimony::{ConntrackEntry, Testimony};
 use crate::tuple::{IpProtocol, Tuple};
 
 mod corpus;
+mod fragments;
 mod logged;
 mod order;
 mod reuse;
