@@ -29,7 +29,7 @@ impl Tracker {
             self.conclude(place.slot, sink);
             self.remove(place.slot);
         }
-        if let Some(entry) = self.testified.take(packet.tuple.form()) {
+        if let Some(entry) = self.testified.take(packet.tuple.form(), packet.at) {
             return self.testified_place(&entry, packet, sink);
         }
         let place = match self.twin(packet, role) {

@@ -21,6 +21,8 @@ const TWIN_WINDOW_NS: u64 = 5_000_000_000;
 
 /// Datagrams without an IP id of their own (0, or IPv6) look alike sooner: the packet passes the node within this.
 const WEAK_WINDOW_NS: u64 = 50_000_000;
+/// The conntrack reader dumps its table every 30 s; an entry that two dumps and some did not name is no more.
+const CONFIRMED_NS: u64 = 120_000_000_000;
 /// Sightings with one fingerprint that are compared.
 const CHAIN: usize = 16;
 
@@ -59,17 +61,12 @@ impl Testified {
         self.compact();
     }
 
-    /// The entry that knows this form.
-    #[must_use]
-    pub fn get(&self, form: FormKey) -> Option<&ConntrackEntry> {
-        self.entries.get(&form)
-    }
-
-    /// Takes the entry that knows this form.
-    pub fn take(&mut self, form: FormKey) -> Option<ConntrackEntry> {
+    /// Takes the entry that knows this form. One that no dump has confirmed for long is gone from the kernel, and the event that
+    /// said so was lost.
+    pub fn take(&mut self, form: FormKey, now: UnixNanos) -> Option<ConntrackEntry> {
         let entry = self.entries.remove(&form)?;
         self.drop_entry(&entry);
-        Some(entry)
+        (now.nanos_since(entry.at) <= CONFIRMED_NS).then_some(entry)
     }
 
     /// The kernel dropped the entry.
@@ -315,6 +312,23 @@ mod tests {
         assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.96.0.2:53"), IN, at(2)), None);
         let other_pod = Passage { interface: InterfaceId(9), ..IN };
         assert_eq!(twins.find(PRINT, tuple("10.0.0.7:1000", "10.96.0.1:53"), other_pod, at(2)), None);
+    }
+
+    #[test]
+    fn an_entry_whose_end_was_lost_names_no_later_connection() {
+        let original = tuple("10.0.0.1:1000", "10.96.0.1:80");
+        let entry = |seconds| ConntrackEntry {
+            at: UnixNanos::from_parts(seconds, 0),
+            original,
+            reply: tuple("10.0.1.1:8080", "10.0.0.1:1000"),
+            zone: 0,
+        };
+        let mut testified = Testified::new(8);
+        testified.put(&entry(10));
+        assert_eq!(testified.take(original.form(), UnixNanos::from_parts(131, 0)), None);
+        testified.put(&entry(10));
+        testified.put(&entry(40));
+        assert_eq!(testified.take(original.form(), UnixNanos::from_parts(131, 0)), Some(entry(40)));
     }
 
     #[test]
