@@ -154,14 +154,15 @@ const fn mark_loss(connection: &mut Connection, losses: u64) {
     connection.gaps.capture_loss |= connection.losses != losses;
 }
 
-/// NAT is known and so is the fate: nothing that can still come would change the first flow.
+/// NAT is known and so is the fate, and the measured point has seen both ways: nothing that can still come would change the
+/// first flow. Under load a frame of another device may come late, so what seems to lack its beginning waits for it.
 fn is_settled(connection: &Connection) -> bool {
     let nat_known = connection.conntrack || connection.nat_source.is_some();
     // An answer enters the node before it passes the point whose counters count.
-    let counted = connection.state == State::Opening || connection.total().reverse.packets > 0;
+    let total = connection.total();
+    let whole = !connection.gaps.midstream && total.forward.packets > 0 && total.reverse.packets > 0;
     nat_known
-        && counted
-        && (connection.verdict() != Verdict::Traced && connection.state != State::Opening
+        && (whole && connection.verdict() != Verdict::Traced && connection.state != State::Opening
             || is_refused(connection))
 }
 

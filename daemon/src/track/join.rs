@@ -96,7 +96,9 @@ impl Tracker {
         }
         let isn = connection.tcp.and_then(|tcp| tcp.client.isn);
         let begun = connection.state != State::Opening || connection.gaps.midstream;
-        ended || isn.map_or(begun, |isn| isn != tcp.sequence)
+        // One that was captured before all that is known of the connection is its beginning, come late.
+        let late = connection.gaps.midstream && packet.at <= connection.first_packet;
+        ended || !late && isn.map_or(begun, |isn| isn != tcp.sequence)
     }
 
     fn testified_place(&mut self, entry: &ConntrackEntry, packet: &Packet<'_>, sink: Sink<'_>) -> Place {
@@ -292,7 +294,7 @@ const fn passage(packet: &Packet<'_>, role: Role) -> Passage {
 }
 
 /// Whether the sender is the client, and whether the beginning was missed.
-fn orientation(packet: &Packet<'_>) -> (bool, bool) {
+pub(super) fn orientation(packet: &Packet<'_>) -> (bool, bool) {
     let (source, destination) = (packet.tuple.source.port(), packet.tuple.destination.port());
     match packet.transport {
         Transport::Tcp(tcp) => match (tcp.flags.has(TcpFlags::SYN), tcp.flags.has(TcpFlags::ACK)) {

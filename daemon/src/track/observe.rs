@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, Witness, opposite};
 use super::dns::Exchange;
 use super::event::{Content, Message};
+use super::join::orientation;
 use super::{Place, Sink, Tracker, l7, rank};
 use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::{Fragment, Icmp, Packet, TcpFlags, Transport, Tunnel};
@@ -25,6 +26,7 @@ impl Tracker {
         let Some(connection) = self.connections.get_mut(place.slot) else {
             return;
         };
+        note_beginning(connection, place.form, packet);
         let way = connection.way_of(place.form, packet.tuple);
         connection.first_packet = connection.first_packet.min(packet.at);
         connection.last_packet = connection.last_packet.max(packet.at);
@@ -74,6 +76,27 @@ impl Tracker {
         self.reconsider(place.slot, sink);
         true
     }
+}
+
+/// Frames of several devices may come out of order when the node is busy: the first packet after its answer. Who sent the
+/// earliest is the client, unless conntrack has said who is.
+fn note_beginning(connection: &mut Connection, form: usize, packet: &Packet<'_>) {
+    let opens = match packet.transport {
+        Transport::Tcp(tcp) => {
+            connection.gaps.midstream && tcp.flags.has(TcpFlags::SYN) && !tcp.flags.has(TcpFlags::ACK)
+        }
+        _ => packet.at < connection.first_packet && orientation(packet) == (true, false),
+    };
+    if !opens {
+        return;
+    }
+    let from_server = connection.way_of(form, packet.tuple) == Way::Reverse;
+    if from_server && !connection.conntrack {
+        connection.flip();
+    }
+    let news = from_server && !connection.conntrack || connection.gaps.midstream;
+    connection.gaps.midstream = false;
+    connection.emission.correction |= connection.emission.settled && news;
 }
 
 fn l7_port(packet: &Packet<'_>) -> bool {

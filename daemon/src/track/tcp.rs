@@ -11,7 +11,7 @@ use crate::decode::{Tcp, TcpFlags};
 /// What one side has sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Side {
-    /// Its initial sequence number, where its SYN was seen.
+    /// Its initial sequence number, where its SYN was seen, or the answer to it.
     pub isn: Option<u32>,
     /// Segments with payload, SYN or FIN that were sent again.
     pub retransmissions: u32,
@@ -120,6 +120,8 @@ impl Conversation {
             (Way::Reverse, true, true) => {
                 self.syn_acks = self.syn_acks.saturating_add(1);
                 self.syn_ack_at = self.syn_ack_at.or(Some(at));
+                // What it acknowledges is the client's SYN, which may come late from another device.
+                self.client.isn = self.client.isn.or(Some(tcp.acknowledgement.wrapping_sub(1)));
             }
             (Way::Forward, false, true) if self.acknowledges_syn(tcp) => {
                 self.ack_at = self.ack_at.or(Some(at));

@@ -182,3 +182,72 @@ fn the_farthest_point_is_by_place_and_not_by_sight() {
     assert_eq!(connection.path[connection.measured].interface, InterfaceId(VETH.0));
     assert_eq!(connection.first_packet, UnixNanos::from_nanos(SECOND));
 }
+
+#[test]
+fn a_syn_that_comes_after_its_answer_is_the_beginning_and_no_second_connection() {
+    for known in [true, false] {
+        let mut world = World::new();
+        if known {
+            world.conntrack(tuple(CLIENT, BACKEND), tuple(BACKEND, CLIENT));
+        }
+        // On the server's node, busy: the rings of the way out are read before those of the way in.
+        world.now += 90_000;
+        world.tcp(FLANNEL, Direction::Outbound, tuple(BACKEND, CLIENT), SYN_ACK, (900, 101));
+        world.now -= 90_000;
+        world.tcp(FLANNEL, Direction::Inbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        world.tcp(VETH, Direction::Outbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        world.tcp(VETH, Direction::Inbound, tuple(BACKEND, CLIENT), SYN_ACK, (900, 101));
+        world.wait(SECOND);
+        assert!(world.told.iter().all(|told| told.id == 1), "{:#?}", world.told);
+        assert_eq!((world.told.len(), world.last().packets), (1, (1, 1)), "{:#?}", world.told);
+        assert_eq!(world.last().original, tuple(CLIENT, BACKEND));
+        let connection = world.tracker.find(super::super::ConnectionId(1)).unwrap();
+        assert!(!connection.gaps.midstream);
+        assert_eq!(connection.tcp.unwrap().client.isn, Some(100));
+    }
+}
+
+#[test]
+fn a_syn_older_than_all_that_was_seen_says_who_is_the_client() {
+    // By its ports alone the middle of this conversation has its ends the other way.
+    let (client, server) = ("10.244.1.5:1024", "10.244.2.7:40000");
+    let mut world = World::new();
+    world.now += 90_000;
+    world.tcp(VETH, Direction::Inbound, tuple(client, server), ACK, (101, 901));
+    assert_eq!(
+        world.tracker.find(super::super::ConnectionId(1)).unwrap().original_tuple(),
+        tuple(server, client)
+    );
+    world.now -= 90_000;
+    world.tcp(VETH, Direction::Inbound, tuple(client, server), SYN, (100, 0));
+    world.wait(SECOND);
+    assert_eq!((world.last().id, world.last().original), (1, tuple(client, server)));
+    assert!(!world.tracker.find(super::super::ConnectionId(1)).unwrap().gaps.midstream);
+}
+
+#[test]
+fn an_answer_that_comes_before_its_question_does_not_ask() {
+    let (client, server) = ("10.244.1.5:40000", "10.244.2.7:5000");
+    let datagram = |world: &mut World, direction, source, destination| {
+        let tuple = Tuple { protocol: IpProtocol::UDP, ..tuple(source, destination) };
+        world.seen(VETH, direction, tuple, Transport::Udp { payload: b"datagram", payload_len: 8 });
+    };
+    let mut world = World::new();
+    world.now += 90_000;
+    datagram(&mut world, Direction::Outbound, server, client);
+    world.now -= 90_000;
+    datagram(&mut world, Direction::Inbound, client, server);
+    world.wait(SECOND);
+    assert_eq!((world.last().id, world.last().original.source), (1, addr(client)));
+    assert_eq!(world.last().packets, (1, 1));
+}
+
+#[test]
+fn the_first_flow_of_an_answered_call_counts_the_answer() {
+    let mut world = World::new();
+    world.conntrack(tuple(CLIENT, VIP), tuple(BACKEND, CLIENT));
+    world.leaves(CLIENT, SYN, (100, 0));
+    // Seen on the wire first, and only then at the measured point.
+    world.returns(CLIENT, SYN_ACK, (900, 101));
+    assert_eq!((world.told.len(), world.last().packets), (1, (1, 1)), "{:#?}", world.told);
+}
