@@ -52,6 +52,20 @@ pub struct Packet<'a> {
     pub truncated: bool,
 }
 
+impl Packet<'_> {
+    /// True for what is to IP what ARP is: neighbour and router discovery (RFC 4861: ICMPv6 types 133 to 137) and who listens to
+    /// which multicast group (RFC 3810: 130 to 132 and 143; IGMP). It never leaves its link, and every device is full of it.
+    #[must_use]
+    pub const fn is_about_the_link(&self) -> bool {
+        match self.transport {
+            Transport::Icmp(Icmp { kind, .. }) => {
+                self.tuple.protocol.0 == IpProtocol::ICMPV6.0 && matches!(kind, 130..=137 | 143)
+            }
+            _ => self.tuple.protocol.0 == IpProtocol::IGMP.0,
+        }
+    }
+}
+
 /// Whether a packet is a whole datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragment {

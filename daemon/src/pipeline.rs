@@ -29,8 +29,9 @@ pub struct Counts {
     pub frames: u64,
     /// Frames lost before they got here.
     pub lost: Loss,
-    /// Frames that carry no IP: ARP and the like.
-    pub not_ip: u64,
+    /// Frames that are about their link alone, or carry no IP: ARP, neighbour discovery, multicast membership. They are nobody's
+    /// connection.
+    pub link_only: u64,
     /// Frames that could not be decoded.
     pub undecodable: u64,
 }
@@ -91,9 +92,9 @@ impl Pipeline {
         for frame in batch.frames() {
             counts.frames += 1;
             let packet = match decode::decode(&frame, decode) {
-                Ok(packet) => packet,
-                Err(Undecodable::Arp | Undecodable::NotIp) => {
-                    counts.not_ip += 1;
+                Ok(packet) if !packet.is_about_the_link() => packet,
+                Ok(_) | Err(Undecodable::Arp | Undecodable::NotIp) => {
+                    counts.link_only += 1;
                     continue;
                 }
                 Err(_) => {

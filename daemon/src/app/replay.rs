@@ -162,9 +162,9 @@ fn summary(replay: Replay) -> Result<(), AppError> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{} frames, {} without IP, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
+        "{} frames, {} of ARP and the like, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
         counts.frames,
-        counts.not_ip,
+        counts.link_only,
         counts.undecodable,
         counts.lost.kernel + counts.lost.queue,
     )

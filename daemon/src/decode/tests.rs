@@ -440,3 +440,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn neighbour_discovery_and_memberships_are_about_the_link() {
+    let about_the_link = |bytes: &[u8]| {
+        let at = UnixNanos::from_nanos(1);
+        decode_ip(at, InterfaceId(1), Direction::Inbound, bytes, &Settings::default())
+            .unwrap()
+            .is_about_the_link()
+    };
+    let message = |kind: u8| [kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for kind in [131, 133, 134, 135, 136] {
+        assert!(about_the_link(&ipv6(IpProtocol::ICMPV6.0, &message(kind))), "type {kind}");
+    }
+    // A report of MLDv2 behind its hop-by-hop header with the router alert.
+    let report = bytes(&[&[IpProtocol::ICMPV6.0, 0, 5, 2, 0, 0, 1, 0], &message(143)]);
+    assert!(about_the_link(&ipv6(0, &report)));
+    assert!(about_the_link(&ipv4(IpProtocol::IGMP, &message(0x16))));
+    for kind in [1, 2, 128, 129] {
+        assert!(!about_the_link(&ipv6(IpProtocol::ICMPV6.0, &message(kind))), "type {kind}");
+    }
+    assert!(!about_the_link(&ipv4(IpProtocol::ICMP, &message(8))));
+}
