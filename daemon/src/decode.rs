@@ -281,7 +281,7 @@ pub fn decode<'a>(frame: &Frame<'a>, settings: &Settings) -> Result<Packet<'a>, 
     let envelope =
         Envelope { at: frame.at, interface: frame.interface, direction, frame_len: Some(frame_len) };
     let packet = assemble(envelope, linked.ethernet, linked.rest, Some(linked.wire_len))?;
-    Ok(tunnel::innermost(packet, settings))
+    tunnel::innermost(packet, settings)
 }
 
 /// Decodes a packet from its IP header on, as NFLOG gives it. Its frame length is its IP length.
@@ -297,7 +297,7 @@ pub fn decode_ip<'a>(
 ) -> Result<Packet<'a>, Undecodable> {
     let envelope = Envelope { at, interface, direction, frame_len: None };
     let packet = assemble(envelope, None, bytes, None)?;
-    Ok(tunnel::innermost(packet, settings))
+    tunnel::innermost(packet, settings)
 }
 
 /// Makes the packet whose IP header `bytes` begin with; `wire_len` is how much followed on the wire, where known.

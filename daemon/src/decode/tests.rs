@@ -297,12 +297,17 @@ fn the_packet_in_a_vxlan_is_the_packet() {
 #[test]
 fn what_cannot_be_opened_stays_the_outer_packet() {
     let inner = ethernet(IPV4, &ipv4(IpProtocol::UDP, &udp(1, 2, b"")));
-    let arp = ethernet(0x0806, &[0; 28]);
-    for (flags, inner) in [(0, &inner), (8, &arp), (8, &vec![0; 6])] {
+    for (flags, inner) in [(0, &inner), (8, &vec![0; 6])] {
         let outer = wrapped(flags, inner);
         let packet = read(LinkType::ETHERNET, &outer).unwrap();
         assert_eq!((packet.tunnel, packet.tuple), (None, tuple(IpProtocol::UDP, 51_000, 8472)));
     }
+}
+
+#[test]
+fn arp_in_a_tunnel_is_no_connection_between_nodes() {
+    let outer = wrapped(8, &ethernet(0x0806, &[0; 28]));
+    assert_eq!(read(LinkType::ETHERNET, &outer).unwrap_err(), Undecodable::Arp);
 }
 
 #[test]
