@@ -47,7 +47,7 @@ impl Conversation {
     /// tell which one was answered.
     #[must_use]
     pub fn server_rtt_ns(&self) -> Option<u64> {
-        if self.syns != 1 {
+        if self.syns != 1 || self.answered_before_asked() {
             return None;
         }
         Some(self.syn_ack_at?.nanos_since(self.syn_at?))
@@ -56,10 +56,15 @@ impl Conversation {
     /// From SYN-ACK to ACK, nanoseconds. Absent if either was not seen, or the SYN-ACK was sent more than once.
     #[must_use]
     pub fn client_rtt_ns(&self) -> Option<u64> {
-        if self.syn_acks != 1 {
+        if self.syn_acks != 1 || self.answered_before_asked() {
             return None;
         }
         Some(self.ack_at?.nanos_since(self.syn_ack_at?))
+    }
+
+    /// Times that cannot be: a capture that mixed up the order, of which no time is worth anything.
+    fn answered_before_asked(&self) -> bool {
+        self.syn_at.zip(self.syn_ack_at).is_some_and(|(syn, syn_ack)| syn_ack < syn)
     }
 
     /// Packets on the wire that a captured segment stands for: segmentation offload shows one big one.
@@ -246,6 +251,16 @@ mod tests {
         ]);
         assert_eq!(conversation.server_rtt_ns(), None);
         assert_eq!(conversation.client.retransmissions, 1);
+    }
+
+    #[test]
+    fn an_answer_with_a_time_before_its_question_measures_nothing() {
+        let (conversation, _) = run(&[
+            (10, Way::Reverse, SYN_ACK, 5, 0),
+            (300, Way::Forward, TcpFlags::SYN, 7, 0),
+            (330, Way::Forward, TcpFlags::ACK, 8, 0),
+        ]);
+        assert_eq!((conversation.server_rtt_ns(), conversation.client_rtt_ns()), (None, None));
     }
 
     #[test]
