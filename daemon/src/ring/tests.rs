@@ -228,8 +228,7 @@ fn readers_account_for_every_flow_while_the_writer_runs() {
     let (mut writer, ring) = small(64);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-    let count = |ring: Arc<Ring>| async move {
-        let mut reader = ring.from_oldest();
+    let count = |ring: Arc<Ring>, mut reader: Reader| async move {
         let (mut read, mut missed, mut last) = (0, 0, 0);
         while last < FLOWS {
             match reader.read() {
@@ -247,7 +246,9 @@ fn readers_account_for_every_flow_while_the_writer_runs() {
         }
         (read, missed)
     };
-    let readers: Vec<_> = (0..3).map(|_| runtime.spawn(count(Arc::clone(&ring)))).collect();
+    // Made before the first flow, or a busy machine lets the writer begin without them.
+    let readers: Vec<_> =
+        (0..3).map(|_| runtime.spawn(count(Arc::clone(&ring), ring.from_oldest()))).collect();
     let pipeline = std::thread::spawn(move || {
         for number in 1..=FLOWS {
             writer.push(flow(number));
