@@ -104,7 +104,7 @@ impl Replay {
                 failed = out(output).err();
             }
         };
-        while let Some(input) = self.source.next() {
+        for input in self.source.by_ref() {
             self.pipeline.take(&input?, &self.cluster, &mut sink);
         }
         self.pipeline.finish(&self.cluster, &mut sink);
