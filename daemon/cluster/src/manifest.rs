@@ -79,12 +79,14 @@ impl ManifestFiles {
         }
         self.stamps = stamps;
         self.unsettled = None;
+        // Whatever cannot be read now is told as new when it can be again, or the error would seem to last.
+        let parsed = self.parsed.take();
         let contents = self.read()?;
         let hash = file::hash(&contents);
-        if self.parsed == Some(hash) {
+        self.parsed = Some(hash);
+        if parsed == self.parsed {
             return Ok(None);
         }
-        self.parsed = Some(hash);
         snapshot_of(&contents).map(Some)
     }
 

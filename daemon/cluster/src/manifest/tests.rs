@@ -446,4 +446,7 @@ fn a_bad_change_is_told_once_and_a_good_one_after_it_is_read() {
     assert_eq!(change(Some(POD)).unwrap().unwrap().objects.len(), 1);
     // Written again without a difference: nothing to tell.
     assert_eq!(change(Some(POD)).unwrap(), None);
+    // Back as it was after it could not be read: told, since the error was.
+    assert!(matches!(change(None), Err(ManifestError::Unreadable { .. })));
+    assert_eq!(change(Some(POD)).unwrap().unwrap().objects.len(), 1);
 }
