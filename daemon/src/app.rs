@@ -13,6 +13,7 @@ mod replay;
 mod serving;
 mod sources;
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 pub use error::AppError;
@@ -39,8 +40,11 @@ fn log(directives: &str) -> Result<(), AppError> {
     let wrong = |reason: String| AppError::Log { directives: directives.to_owned(), reason };
     let filter =
         tracing_subscriber::EnvFilter::try_new(directives).map_err(|error| wrong(error.to_string()))?;
+    let coloured =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(coloured)
         .with_writer(std::io::stderr)
         .try_init()
         .map_err(|error| wrong(error.to_string()))

@@ -2,7 +2,7 @@
 //!
 //! No clock is read: the time is the packets'. The same files give the same bytes.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -42,8 +42,8 @@ pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
     let (cluster, _) = node::cluster(&args.cluster, &name)?;
     let replay = Replay { source, pipeline: pipeline(args, &name)?, cluster };
     match args.output() {
-        ReplayOutput::Json => print(replay, &name),
-        ReplayOutput::Summary => summary(replay),
+        ReplayOutput::Json => to_a_reader(print(replay, &name)),
+        ReplayOutput::Summary => to_a_reader(summary(replay)),
         ReplayOutput::Serve => {
             let (mut writer, ring) = ring(serving::limits(&args.serve));
             let status = Arc::new(Status::default());
@@ -91,23 +91,42 @@ struct Replay {
     cluster: Cluster,
 }
 
+/// A reader that goes away (`| head`) has seen enough; that is no failure.
+fn to_a_reader(printed: Result<(), AppError>) -> Result<(), AppError> {
+    match printed {
+        Err(AppError::Print(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 impl Replay {
-    /// Everything, to the end of the files and of the open connections.
+    /// Everything, to the end of the files and of the open connections. A damaged file ends there and fails the replay, but
+    /// only after what precedes the damage, and the other files, have been told.
     fn run(
         mut self,
         status: &Status,
         out: &mut dyn FnMut(Output) -> Result<(), AppError>,
     ) -> Result<crate::pipeline::Counts, AppError> {
-        let mut failed = None;
-        let mut sink = |output| {
+        let (mut failed, mut damaged) = (None, None);
+        let mut keep_failure = |output, failed: &mut Option<AppError>| {
             if failed.is_none() {
-                failed = out(output).err();
+                *failed = out(output).err();
             }
         };
         for input in self.source.by_ref() {
-            self.pipeline.take(&input?, &self.cluster, &mut sink);
+            match input {
+                Ok(input) => {
+                    let sink = &mut |output| keep_failure(output, &mut failed);
+                    self.pipeline.take(&input, &self.cluster, sink);
+                }
+                Err(error) if damaged.is_none() => damaged = Some(error),
+                Err(another) => tracing::error!("{another}"),
+            }
+            if failed.is_some() {
+                break;
+            }
         }
-        self.pipeline.finish(&self.cluster, &mut sink);
+        self.pipeline.finish(&self.cluster, &mut |output| keep_failure(output, &mut failed));
         for end in self.source.ends().filter(|end| matches!(end, FileEnd::Truncated { .. })) {
             tracing::warn!("{end}");
             status.notice("capture", &end.to_string());
@@ -115,7 +134,7 @@ impl Replay {
         let counts = self.pipeline.counts();
         status.frames.store(counts.frames, Ordering::Relaxed);
         status.undecodable.store(counts.undecodable, Ordering::Relaxed);
-        failed.map_or(Ok(counts), Err)
+        failed.or(damaged.map(AppError::File)).map_or(Ok(counts), Err)
     }
 }
 
@@ -129,7 +148,7 @@ fn lost(loss: Loss) -> LostEvent {
 
 fn print(replay: Replay, node: &str) -> Result<(), AppError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    replay.run(&Status::default(), &mut |output| {
+    let read = replay.run(&Status::default(), &mut |output| {
         let response = match output {
             Output::Flow(flow) => envelope(*flow),
             Output::Lost(loss) => GetFlowsResponse {
@@ -140,8 +159,9 @@ fn print(replay: Replay, node: &str) -> Result<(), AppError> {
             },
         };
         writeln!(out, "{}", weir_proto::json::to_json(&response)).map_err(AppError::Print)
-    })?;
-    out.flush().map_err(AppError::Print)
+    });
+    out.flush().map_err(AppError::Print)?;
+    read.map(drop)
 }
 
 fn envelope(flow: Flow) -> GetFlowsResponse {
