@@ -36,12 +36,12 @@ pub enum ClientError {
         /// What the system said.
         cause: String,
     },
-    /// The server went away without a word.
-    #[error("the connection to {address} broke: {cause}; was the server killed, or the way to it cut?")]
+    /// It was reached, and then did not speak as a server of flows does, or no more.
+    #[error("the connection to {address} broke off: {cause}; does a weir-relay (or weir-daemon) answer there?")]
     Broken {
         /// As typed.
         address: String,
-        /// What the transport said.
+        /// What the system said.
         cause: String,
     },
     /// The server refused, or ended the stream.
@@ -58,6 +58,7 @@ impl ClientError {
     /// From what a call to `address` ended with.
     #[must_use]
     pub fn refused(address: &str, status: &tonic::Status) -> Self {
+        // Only what the transport made up itself has a cause; what a server says comes without.
         if let Some(cause) = std::error::Error::source(status) {
             return Self::Broken { address: address.to_owned(), cause: innermost(cause) };
         }
