@@ -40,6 +40,8 @@ fi
 say "programs"
 cargo build --workspace --all-features --bins
 say "tests"
+# The programs that tests run: cargo builds them for nobody else's tests by itself.
+cargo build --workspace --all-features --bins
 cargo test --workspace --all-features --no-fail-fast -- --show-output 2>&1 | tee "$log"
 say "the demo, checked"
 deploy/demo.sh --check
