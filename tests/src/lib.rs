@@ -2,9 +2,18 @@
 //!
 //! The tests themselves are in `tests/`. A test that cannot run says so in one line that `tests/run.sh` counts.
 
+pub mod netns;
+
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+/// Nothing that a test waits for takes longer, not even on a machine with much else to do.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The root of the repository.
 #[must_use]
@@ -81,6 +90,20 @@ impl Running {
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?))
     }
 
+    /// Starts it with its standard error in a file.
+    ///
+    /// # Errors
+    /// If it cannot be started, or the file not be made.
+    pub fn logging(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?).spawn()?))
+    }
+
+    /// A process that was started elsewhere.
+    #[must_use]
+    pub const fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Its process.
     pub const fn child(&mut self) -> &mut Child {
         &mut self.0
@@ -93,4 +116,68 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+impl Ended {
+    /// The one line on standard error.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.err.strip_suffix('\n').filter(|line| !line.contains('\n')).unwrap_or("")
+    }
+}
+
+/// Runs a command to its end; one that does not end by itself is killed and an error.
+///
+/// # Errors
+/// If it cannot be started, or runs longer than [`DEADLINE`].
+pub fn finish(command: &mut Command) -> anyhow::Result<Ended> {
+    // Files, not pipes: nobody has to read while it runs.
+    let (out, err) = (tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?);
+    let streams = (out.reopen()?, err.reopen()?);
+    let child = command.stdin(Stdio::null()).stdout(streams.0).stderr(streams.1).spawn();
+    let mut running = Running(child.with_context(|| format!("{command:?}"))?);
+    let what = format!("the end of {command:?}");
+    let status = wait_for(&what, DEADLINE, || running.child().try_wait().transpose())??;
+    let text = |file: &Path| std::fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Ended { code: status.code(), out: text(out.path())?, err: text(err.path())? })
+}
+
+/// Runs a program of the workspace to its end.
+///
+/// # Errors
+/// As [`finish`], or if it is not built.
+pub fn weir(name: &str, args: &[&str]) -> anyhow::Result<Ended> {
+    finish(Command::new(program(name)?).args(args))
+}
+
+/// The JSON lines that `weir` prints when it asks the server at this socket.
+///
+/// # Errors
+/// What it says instead.
+pub fn ask(socket: &Path, args: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let server = format!("unix://{}", socket.display());
+    let ended = finish(Command::new(program("weir")?).args(args).args(["--server", &server, "-o", "json"]))?;
+    anyhow::ensure!(ended.code == Some(0), "weir {args:?}: {}", ended.err);
+    ended.out.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// Waits until a server answers at this socket.
+///
+/// # Errors
+/// When it does not.
+pub fn answering(socket: &Path) -> anyhow::Result<()> {
+    wait_for(&format!("a server at {}", socket.display()), DEADLINE, || {
+        ask(socket, &["status"]).ok().map(drop)
+    })
 }
