@@ -37,8 +37,6 @@ if cargo clippy --version >/dev/null 2>&1; then
   say "lints"
   cargo clippy --workspace --all-targets --all-features -- -D warnings
 fi
-say "programs"
-cargo build --workspace --all-features --bins
 say "tests"
 # The programs that tests run: cargo builds them for nobody else's tests by itself.
 cargo build --workspace --all-features --bins

@@ -37,7 +37,9 @@ pub enum ClientError {
         cause: String,
     },
     /// It was reached, and then did not speak as a server of flows does, or no more.
-    #[error("the connection to {address} broke off: {cause}; does a weir-relay (or weir-daemon) answer there?")]
+    #[error(
+        "the connection to {address} broke off: {cause}; does a weir-relay (or weir-daemon) answer there?"
+    )]
     Broken {
         /// As typed.
         address: String,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
-use tokio::time::timeout;
 
 use crate::command::typed;
 use crate::wait;
