@@ -12,20 +12,21 @@ use std::sync::Arc;
 
 use crate::flow::{Flow, FlowFilter};
 
-mod ends;
+pub(crate) mod ends;
 mod error;
-mod http;
-mod kubernetes;
-mod l4;
-mod names;
-mod pattern;
-mod selector;
+pub(crate) mod http;
+pub(crate) mod kubernetes;
+pub(crate) mod l4;
+pub(crate) mod names;
+pub(crate) mod pattern;
+pub(crate) mod selector;
 #[cfg(test)]
 mod tests;
 mod tracing;
 mod verdict;
 mod weir;
 
+pub use ends::End;
 pub use error::{FilterError, List, Reason};
 
 /// The most values that all filters of one request may name together. Each costs time at every flow.

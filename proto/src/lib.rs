@@ -36,6 +36,7 @@ pub mod filter;
 pub mod json;
 pub mod mask;
 pub mod place;
+pub mod query;
 pub mod time;
 pub mod wire;
 

@@ -14,27 +14,29 @@ use crate::weir::v1::{Nat, ServiceRef};
 
 /// Which end of a flow a field is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
+    /// Where it comes from.
     Source,
+    /// Where it goes.
     Destination,
 }
 
 impl End {
-    pub(super) fn endpoint(self, flow: &Flow) -> Option<&Endpoint> {
+    pub(crate) fn endpoint(self, flow: &Flow) -> Option<&Endpoint> {
         match self {
             Self::Source => flow.source.as_ref(),
             Self::Destination => flow.destination.as_ref(),
         }
     }
 
-    pub(super) fn service(self, flow: &Flow) -> Option<&Service> {
+    pub(crate) fn service(self, flow: &Flow) -> Option<&Service> {
         match self {
             Self::Source => flow.source_service.as_ref(),
             Self::Destination => flow.destination_service.as_ref(),
         }
     }
 
-    pub(super) fn names(self, flow: &Flow) -> &[String] {
+    pub(crate) fn names(self, flow: &Flow) -> &[String] {
         match self {
             Self::Source => &flow.source_names,
             Self::Destination => &flow.destination_names,
@@ -48,7 +50,7 @@ impl End {
     }
 
     /// The Services that weir found this end to stand for.
-    pub(super) fn found_services(self, flow: &Flow) -> &[ServiceRef] {
+    pub(crate) fn found_services(self, flow: &Flow) -> &[ServiceRef] {
         match &flow.weir {
             Some(detail) if self.is_server(flow) => &detail.services,
             _ => &[],
@@ -56,14 +58,14 @@ impl End {
     }
 
     /// Address and port that NAT put in place of this end, if any.
-    fn translated(self, flow: &Flow) -> Option<(&str, u32)> {
+    pub(crate) fn translated(self, flow: &Flow) -> Option<(&str, u32)> {
         let Nat { vip, vip_port, masquerade, masquerade_port, .. } = flow.weir.as_ref()?.nat.as_ref()?;
         let (address, port) =
             if self.is_server(flow) { (vip, *vip_port) } else { (masquerade, *masquerade_port) };
         (!address.is_empty()).then_some((address.as_str(), port))
     }
 
-    fn address(self, flow: &Flow) -> Option<&str> {
+    pub(crate) fn address(self, flow: &Flow) -> Option<&str> {
         let ip = flow.ip.as_ref()?;
         Some(match self {
             Self::Source => &ip.source,
@@ -72,7 +74,7 @@ impl End {
     }
 
     /// The port on the wire; only TCP, UDP and SCTP have one.
-    fn port(self, flow: &Flow) -> Option<u32> {
+    pub(crate) fn port(self, flow: &Flow) -> Option<u32> {
         let (source, destination) = match flow.l4.as_ref()?.protocol.as_ref()? {
             Protocol::Tcp(tcp) => (tcp.source_port, tcp.destination_port),
             Protocol::Udp(udp) => (udp.source_port, udp.destination_port),

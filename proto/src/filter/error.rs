@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::selector::SelectorError;
 use super::{MAX_PATTERNS, MAX_VALUES};
+use crate::query::QueryError;
 
 /// A value in the filters of a request that can't be compiled: `whitelist[0].source_ip[2]: ...`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +103,9 @@ pub enum Reason {
     /// CEL is not understood.
     #[error("CEL expressions are not supported yet; use the other fields of the filter")]
     CelUnsupported,
+    /// Not a query.
+    #[error("{0}")]
+    Query(QueryError),
     /// More values than one request may name.
     #[error("is one value more than the {MAX_VALUES} that one request may filter by")]
     TooManyValues,

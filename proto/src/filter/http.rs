@@ -9,7 +9,7 @@ use crate::flow::{Flow, FlowFilter, Http, HttpHeader};
 /// The type number of L7 events.
 const L7_EVENT: i32 = 129;
 
-fn message(flow: &Flow) -> Option<&Http> {
+pub(crate) fn message(flow: &Flow) -> Option<&Http> {
     match flow.l7.as_ref()?.record.as_ref()? {
         Record::Http(http) => Some(http),
         _ => None,
@@ -83,7 +83,7 @@ pub(super) fn header(wanted: &HttpHeader) -> Result<Predicate, Reason> {
 
 /// The decoded path of a request target: an absolute URL or an absolute path (RFC 9112 section 3.2), without its query.
 /// Nothing for what is neither.
-fn path_of(url: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn path_of(url: &str) -> Option<Cow<'_, str>> {
     let target = url.split_once('?').map_or(url, |(target, _)| target);
     if target.starts_with('/') || target == "*" {
         return decode(target);

@@ -14,7 +14,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 const DEFAULT_CLUSTER: &str = "default";
 
 /// `namespace/prefix`: the exact namespace, and the beginning of the name.
-struct NamespacedPrefix {
+pub(crate) struct NamespacedPrefix {
     /// Empty: any.
     namespace: String,
     prefix: String,
@@ -22,7 +22,7 @@ struct NamespacedPrefix {
 
 impl NamespacedPrefix {
     /// `ns/` is a whole namespace, `/pfx` any namespace, `pfx` the default one. What follows a second slash is ignored.
-    fn parse(text: &str) -> Result<Self, Reason> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Reason> {
         if text.is_empty() {
             return Err(Reason::Empty);
         }
@@ -32,7 +32,7 @@ impl NamespacedPrefix {
     }
 
     /// An end without any name is never meant.
-    fn matches(&self, namespace: &str, name: &str) -> bool {
+    pub(crate) fn matches(&self, namespace: &str, name: &str) -> bool {
         let named = !(namespace.is_empty() && name.is_empty());
         let in_namespace = self.namespace.is_empty() || self.namespace == namespace;
         named && in_namespace && name.starts_with(&self.prefix)

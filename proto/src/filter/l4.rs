@@ -5,11 +5,11 @@ use crate::flow::layer4::Protocol;
 use crate::flow::layer7::Record;
 use crate::flow::{Flow, TcpFlags};
 
-type CarriedBy = fn(&Flow) -> bool;
+pub(crate) type CarriedBy = fn(&Flow) -> bool;
 
 /// The protocols that `protocol` names, and what a flow of each carries.
 #[expect(deprecated, reason = "old flows may still carry Kafka")]
-const PROTOCOLS: [(&str, CarriedBy); 11] = [
+pub(crate) const PROTOCOLS: [(&str, CarriedBy); 11] = [
     ("icmp", |flow| matches!(l4(flow), Some(Protocol::IcmPv4(_) | Protocol::IcmPv6(_)))),
     ("icmpv4", |flow| matches!(l4(flow), Some(Protocol::IcmPv4(_)))),
     ("icmpv6", |flow| matches!(l4(flow), Some(Protocol::IcmPv6(_)))),

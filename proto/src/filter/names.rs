@@ -6,18 +6,18 @@ use crate::flow::layer7::Record;
 
 /// A pattern of a DNS name: `*` stands for any run of `-`, `.`, digits and lower-case letters, as in Hubble; it does not
 /// reach over an underscore. The whole name must match.
-pub(super) struct Glob {
+pub(crate) struct Glob {
     /// Lower case, without the dot at the end.
     pattern: Vec<u8>,
 }
 
 impl Glob {
     /// Matches every name that a `*` can stand for.
-    pub(super) fn any() -> Self {
+    pub(crate) fn any() -> Self {
         Self { pattern: b"*".to_vec() }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, Reason> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Reason> {
         let shown = text.trim_start();
         let indent = text.chars().count() - shown.chars().count();
         let name = shown.trim_end();
@@ -37,7 +37,7 @@ impl Glob {
 
     /// Steps through pattern and name together; at a mismatch the latest `*` takes one byte more. No earlier `*` need be
     /// tried: what stopped the latest, a byte that no `*` takes, would stop an earlier one too.
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         let (name, pattern) = (name.as_bytes(), self.pattern.as_slice());
         let (mut at, mut of) = (0, 0);
         let mut star: Option<(usize, usize)> = None;

@@ -17,7 +17,7 @@ const MAX_COMPILED_BYTES: usize = 1 << 20;
 pub(super) const FIELDS: [&str; 3] = ["dns_query", "http_path", "http_url"];
 
 /// Compiles an expression of Go's dialect.
-pub(super) fn compile(pattern: &str) -> Result<Regex, Reason> {
+pub(crate) fn compile(pattern: &str) -> Result<Regex, Reason> {
     RegexBuilder::new(&translate(pattern))
         .size_limit(MAX_COMPILED_BYTES)
         .dfa_size_limit(MAX_COMPILED_BYTES)

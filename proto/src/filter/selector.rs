@@ -55,7 +55,7 @@ pub enum SelectorError {
 
 /// A parsed label selector.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Selector(Vec<Requirement>);
+pub(crate) struct Selector(Vec<Requirement>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Requirement {
@@ -77,7 +77,7 @@ enum Test {
 
 impl Selector {
     /// Parses a selector; the empty one matches everything.
-    pub(super) fn parse(text: &str) -> Result<Self, SelectorError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut parser = Parser { tokens: tokens(text), next: 0, end: text.chars().count() };
         let mut requirements = Vec::new();
         if parser.peek().is_none() {
@@ -94,7 +94,7 @@ impl Selector {
     }
 
     /// True if labels as flows carry them (`source:key=value`) meet every requirement.
-    pub(super) fn matches(&self, labels: &[String]) -> bool {
+    pub(crate) fn matches(&self, labels: &[String]) -> bool {
         self.0.iter().all(|requirement| requirement.matches(labels))
     }
 }

@@ -367,6 +367,8 @@ pub struct FlowFilter {
     pub join_key: ::prost::alloc::vec::Vec<u64>,
     #[prost(enumeration = "ConnectionState", repeated, tag = "3")]
     pub state: ::prost::alloc::vec::Vec<i32>,
+    #[prost(string, repeated, tag = "4")]
+    pub query: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for FlowFilter {
     const NAME: &'static str = "FlowFilter";
