@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::transport::Channel;
 use weir_proto::observer::ServerStatusRequest;
 use weir_proto::observer::observer_client::ObserverClient;
+use weir_proto::query::Lists;
 use weir_proto::weir::v1::ConnectionsRequest;
 use weir_proto::weir::v1::weir_client::WeirClient;
 
@@ -52,6 +53,11 @@ pub fn command() -> Command {
                 .help("How long connecting may take"),
         )
         .subcommand(observe::command())
+        .subcommand(
+            Command::new("query")
+                .about("Explains the filter language of --query: its grammar and its fields")
+                .override_help(weir_proto::query::help()),
+        )
         .subcommand(
             Command::new("status").about("Shows how the server and its nodes are").arg(
                 Arg::new("output")
@@ -100,6 +106,7 @@ async fn run(matches: &ArgMatches) -> Result<()> {
                 None => flows(given, &ask).await,
             }
         }
+        Some(("query", _)) => Ok(writeln!(io::stdout(), "{}", weir_proto::query::help().trim_end())?),
         Some(("status", given)) => status(given).await,
         _ => Ok(()),
     }
@@ -130,6 +137,13 @@ async fn flows(matches: &ArgMatches, ask: &Ask) -> Result<()> {
     let refused = |status: tonic::Status| ClientError::refused(address, &status);
     let mut observer =
         ObserverClient::new(channel(matches).await?).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let lists = Lists { whitelist: ask.request.whitelist.clone(), blacklist: ask.request.blacklist.clone() };
+    if lists.needs_weir() {
+        let status = observer.server_status(ServerStatusRequest {}).await.map_err(refused)?;
+        if status.get_ref().weir.is_none() {
+            return Err(ClientError::no_queries(address).into());
+        }
+    }
     let mut stream = observer.get_flows(ask.request.clone()).await.map_err(refused)?.into_inner();
     let mut printer = FlowPrinter::new(ask.output.clone(), colourful());
     let (mut out, mut notes) = (io::stdout().lock(), notes(ask));

@@ -71,6 +71,14 @@ impl ClientError {
         };
         Self::Refused { address: address.to_owned(), message }
     }
+
+    /// A foreign server skips the text of a query, and would send what nobody asked for.
+    #[must_use]
+    pub fn no_queries(address: &str) -> Self {
+        let message = "it is no server of weir's and would ignore a part of the query: only what `hubble observe` \
+            can ask works here, joined by AND";
+        Self::Refused { address: address.to_owned(), message: message.to_owned() }
+    }
 }
 
 /// Connects within the deadline.

@@ -15,6 +15,7 @@ use prost_types::FieldMask;
 use weir_proto::flow::FlowFilter;
 use weir_proto::json;
 use weir_proto::observer::GetFlowsRequest;
+use weir_proto::query::{Lists, Query, QueryError};
 
 use crate::print::{Format, Output};
 
@@ -33,6 +34,14 @@ pub enum UsageError {
         value: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A query.
+    #[error("the query is wrong: {error}\n  {}\n  {:skip$}{:^<width$}", .text, "", "", skip = .error.position, width = .error.length.max(1))]
+    Query {
+        /// As it was typed.
+        text: String,
+        /// What is wrong, and where.
+        error: QueryError,
     },
     /// Two flags that exclude each other.
     #[error("cannot set both --{0} and --{1}")]
@@ -71,6 +80,13 @@ pub fn command() -> Command {
         .args(selection_args())
         .args(output_args())
         .args(filters::args())
+        .arg(
+            text("query", "TEXT", "What to show in weir's filter language, beside the flags: 'ns=shop rtt>50ms'")
+                .short('q')
+                .help_heading("Filters"),
+        )
+        .after_help("The filter language of --query: weir help query")
+        .after_long_help(weir_proto::query::help())
         .arg(
             text("allowlist", "JSON", "A filter as JSON of flow.FlowFilter, beside the flags")
                 .help_heading("Filters"),
@@ -153,8 +169,8 @@ pub fn read(matches: &ArgMatches, now: Timestamp) -> Result<Ask, UsageError> {
     filters.whitelist.extend(raw(matches, "allowlist")?);
     filters.blacklist.extend(raw(matches, "denylist")?);
     let mut request = selection(matches, now)?;
-    request.whitelist = filters.whitelist;
-    request.blacklist = filters.blacklist;
+    let lists = queried(matches, Lists { whitelist: filters.whitelist, blacklist: filters.blacklist })?;
+    (request.whitelist, request.blacklist) = (lists.whitelist, lists.blacklist);
     request.field_mask = mask(matches, &output)?;
     if output.needs_all() && request.follow {
         return Err(UsageError::Conflict("output table", "follow"));
@@ -192,6 +208,15 @@ fn for_connections(
         request.number = DEFAULT_NUMBER;
     }
     Ok(())
+}
+
+/// Narrowed by every query that was typed.
+fn queried(matches: &ArgMatches, lists: Lists) -> Result<Lists, UsageError> {
+    let texts = matches.get_many::<String>("query").into_iter().flatten();
+    texts.into_iter().try_fold(lists, |lists, text| match Query::parse(text) {
+        Ok(query) => Ok(query.narrow(lists)),
+        Err(error) => Err(UsageError::Query { text: text.clone(), error }),
+    })
 }
 
 fn raw(matches: &ArgMatches, name: &'static str) -> Result<Vec<FlowFilter>, UsageError> {

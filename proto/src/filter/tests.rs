@@ -99,6 +99,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("weir.connection_id", r#""5""#, r#""6""#),
     ("weir.join_key", r#""6""#, r#""5""#),
     ("weir.state", r#""CONNECTION_STATE_RESET""#, r#""CONNECTION_STATE_CLOSED""#),
+    ("weir.query", r#""state=reset src.port>80""#, r#""state=reset dst.port<80""#),
 ];
 
 /// A filter with one field set to one value.

@@ -134,6 +134,9 @@ fn equal_text(field: &'static Field, text: &str) -> Result<Matcher, Reason> {
         }
         Kind::Workload => {
             let (kind, name) = workload(text);
+            if kind.is_empty() && name.is_empty() {
+                return Err(Reason::EmptyWorkload);
+            }
             Box::new(move |datum| {
                 let Datum::Name(seen_kind, seen_name) = datum else { return false };
                 (kind.is_empty() || kind == seen_kind) && (name.is_empty() || name == seen_name)

@@ -76,7 +76,7 @@ impl Parser {
         let parsed = self.or()?;
         match self.peek() {
             None => Ok(parsed),
-            Some(_) => Err(self.error(self.at, Problem::Parenthesis("opened"))),
+            Some(_) => Err(self.error_over(self.at, 1, Problem::Parenthesis("opened"))),
         }
     }
 

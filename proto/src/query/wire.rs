@@ -57,7 +57,8 @@ pub(super) fn narrow(expr: &Expr, mut lists: Lists) -> Lists {
     for filter in &mut lists.whitelist {
         let queries = &mut filter.weir.get_or_insert_default().query;
         let before: Vec<String> = queries.drain(..).map(|query| format!("({query})")).collect();
-        let both = if before.is_empty() { text.clone() } else { format!("({}) ({text})", before.join(" or ")) };
+        let everything = before.iter().any(|query| query == "()");
+        let both = if before.is_empty() || everything { text.clone() } else { format!("({}) ({text})", before.join(" or ")) };
         queries.push(both);
     }
     lists

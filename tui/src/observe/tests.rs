@@ -81,6 +81,22 @@ fn a_flag_is_turned_around_once() {
 }
 
 #[test]
+fn queries_and_flags_are_joined_by_and() {
+    let made = request(&["--verdict", "DROPPED", "-q", "src.ns=shop rtt>50ms", "--query", "not host"]);
+    let texts = |at: usize| made.whitelist[at].weir.as_ref().map(|weir| weir.query.clone());
+    assert_eq!(made.whitelist.len(), 2, "a namespace is a pod's or a Service's");
+    assert_eq!(made.whitelist[0].source_pod, ["shop/"]);
+    assert!(made.whitelist.iter().all(|filter| filter.verdict == [2]));
+    assert_eq!(texts(0), Some(vec!["((rtt>50ms)) (not host)".to_owned()]));
+    assert_eq!(request(&["-q", "dst.pod=shop/api"]), request(&["--to-pod", "shop/api"]));
+    assert_eq!(
+        ask(&["-q", "ns=a rtt>50"]).unwrap_err().to_string(),
+        "the query is wrong: \"50\" is not a duration with its unit, as 50ms, 1.5s or 2m at position 9: \
+         did you mean 50ms\n  ns=a rtt>50\n           ^^"
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_with_its_flag() {
     let said = |args: &[&str]| ask(args).unwrap_err().to_string();
     assert!(
