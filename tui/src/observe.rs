@@ -81,9 +81,13 @@ pub fn command() -> Command {
         .args(output_args())
         .args(filters::args())
         .arg(
-            text("query", "TEXT", "What to show in weir's filter language, beside the flags: 'ns=shop rtt>50ms'")
-                .short('q')
-                .help_heading("Filters"),
+            text(
+                "query",
+                "TEXT",
+                "What to show in weir's filter language, beside the flags: 'ns=shop rtt>50ms'",
+            )
+            .short('q')
+            .help_heading("Filters"),
         )
         .after_help("The filter language of --query: weir help query")
         .after_long_help(weir_proto::query::help())

@@ -367,6 +367,8 @@ pub struct FlowFilter {
     pub join_key: ::prost::alloc::vec::Vec<u64>,
     #[prost(enumeration = "ConnectionState", repeated, tag = "3")]
     pub state: ::prost::alloc::vec::Vec<i32>,
+    /// Texts of weir's query language (`weir help query`), for what no other field can say: "rtt>50ms not host". At most 4096
+    /// characters each. A text that is no query refuses the request with the position of the mistake. Empty: no condition.
     #[prost(string, repeated, tag = "4")]
     pub query: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

@@ -101,12 +101,14 @@ fn operators(field: &Field) -> Vec<(&'static str, &'static str)> {
 
 fn words(field: &Field) -> Vec<Candidate> {
     match &field.kind {
-        Kind::Words(words) => words.all().map(|(word, _)| candidate(word, "")).fold(Vec::new(), |mut all, word| {
-            if !all.contains(&word) {
-                all.push(word);
-            }
-            all
-        }),
+        Kind::Words(words) => {
+            words.all().map(|(word, _)| candidate(word, "")).fold(Vec::new(), |mut all, word| {
+                if !all.contains(&word) {
+                    all.push(word);
+                }
+                all
+            })
+        }
         Kind::Flag => vec![candidate("true", ""), candidate("false", "")],
         _ => Vec::new(),
     }

@@ -114,7 +114,9 @@ fn equal_text(field: &'static Field, text: &str) -> Result<Matcher, Reason> {
         Kind::Contains => contains(&wanted),
         Kind::Prefix => {
             let wanted = NamespacedPrefix::parse(&any_namespace(text))?;
-            Box::new(move |datum| matches!(datum, Datum::Name(namespace, name) if wanted.matches(namespace, name)))
+            Box::new(
+                move |datum| matches!(datum, Datum::Name(namespace, name) if wanted.matches(namespace, name)),
+            )
         }
         Kind::Glob => {
             let wanted = Glob::parse(text)?;

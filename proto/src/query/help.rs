@@ -33,9 +33,10 @@ pub fn help() -> String {
         let _ = writeln!(text, "  {line}");
     }
     let _ = write!(text, "\nRULES\n{RULES}\n");
-    for (title, scope) in
-        [("FIELDS OF AN END, WITH src., dst. OR NEITHER BEFORE THEM", Scope::Ends), ("FIELDS OF THE FLOW", Scope::Flow)]
-    {
+    for (title, scope) in [
+        ("FIELDS OF AN END, WITH src., dst. OR NEITHER BEFORE THEM", Scope::Ends),
+        ("FIELDS OF THE FLOW", Scope::Flow),
+    ] {
         let _ = write!(text, "\n{title}\n");
         for field in FIELDS.iter().filter(|field| field.scope == scope) {
             describe(&mut text, field);

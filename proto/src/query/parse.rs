@@ -52,7 +52,9 @@ fn resolve(name: &str) -> Option<(Option<End>, &'static Field)> {
     let ends = [("src.", End::Source), ("dst.", End::Destination)];
     for (prefix, end) in ends {
         if let Some(rest) = lower.strip_prefix(prefix) {
-            return Field::of_name(rest).filter(|field| field.scope == Scope::Ends).map(|field| (Some(end), field));
+            return Field::of_name(rest)
+                .filter(|field| field.scope == Scope::Ends)
+                .map(|field| (Some(end), field));
         }
     }
     Field::of_name(name).map(|field| (None, field))
@@ -236,7 +238,11 @@ impl Parser {
         let (start, bound) = self.value(field)?;
         match bound {
             Value::Number(bound) => Ok((Test::Compare(comparison, bound), false)),
-            _ => Err(self.error_over(start, self.at - start, Problem::Operator { field: field.name, operator })),
+            _ => Err(self.error_over(
+                start,
+                self.at - start,
+                Problem::Operator { field: field.name, operator },
+            )),
         }
     }
 

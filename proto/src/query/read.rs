@@ -160,12 +160,8 @@ pub(super) fn rule(flow: &Flow, _: End, sink: &mut Sink<'_>) {
 }
 
 pub(super) fn policy(flow: &Flow, _: End, sink: &mut Sink<'_>) {
-    let lists: [&[Policy]; 4] = [
-        &flow.egress_allowed_by,
-        &flow.ingress_allowed_by,
-        &flow.egress_denied_by,
-        &flow.ingress_denied_by,
-    ];
+    let lists: [&[Policy]; 4] =
+        [&flow.egress_allowed_by, &flow.ingress_allowed_by, &flow.egress_denied_by, &flow.ingress_denied_by];
     for policy in lists.into_iter().flatten() {
         sink.name(&policy.namespace, &policy.name);
     }

@@ -46,9 +46,9 @@ pub(super) fn parse(field: &'static Field, text: &str) -> Result<Value, (Problem
             number(text).map(Value::Number).ok_or_else(|| (wrong("a whole number, as 42 or 0x2a"), None))
         }
         Kind::Port | Kind::Count | Kind::Bytes | Kind::Duration => {
-            let range = text.split_once('-').and_then(|(from, to)| {
-                Some((measure(&field.kind, from)?, measure(&field.kind, to)?))
-            });
+            let range = text
+                .split_once('-')
+                .and_then(|(from, to)| Some((measure(&field.kind, from)?, measure(&field.kind, to)?)));
             let range = range.filter(|(from, to)| from <= to).map(|(from, to)| Value::Range(from, to));
             let one = || measure(&field.kind, text).map(Value::Number);
             range.or_else(one).ok_or_else(|| (wrong(expected(&field.kind)), better(&field.kind, text)))
@@ -74,7 +74,11 @@ fn better(kind: &Kind, text: &str) -> Option<String> {
 
 /// The text of an address or a range.
 pub(super) fn print_network(network: &IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+    if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
+    }
 }
 
 /// An address, or a range.
@@ -146,7 +150,8 @@ pub(super) fn print(field: &Field, value: &Value) -> String {
 
 /// With the longest unit of time that leaves a whole number.
 fn figure(kind: &Kind, number: u64) -> String {
-    let unit = TIMES.iter().find(|(_, scale)| matches!(kind, Kind::Duration) && number.is_multiple_of(*scale));
+    let unit =
+        TIMES.iter().find(|(_, scale)| matches!(kind, Kind::Duration) && number.is_multiple_of(*scale));
     match unit {
         Some((unit, scale)) => format!("{}{unit}", number / scale),
         None => number.to_string(),

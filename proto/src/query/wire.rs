@@ -58,7 +58,11 @@ pub(super) fn narrow(expr: &Expr, mut lists: Lists) -> Lists {
         let queries = &mut filter.weir.get_or_insert_default().query;
         let before: Vec<String> = queries.drain(..).map(|query| format!("({query})")).collect();
         let everything = before.iter().any(|query| query == "()");
-        let both = if before.is_empty() || everything { text.clone() } else { format!("({}) ({text})", before.join(" or ")) };
+        let both = if before.is_empty() || everything {
+            text.clone()
+        } else {
+            format!("({}) ({text})", before.join(" or "))
+        };
         queries.push(both);
     }
     lists
@@ -236,9 +240,13 @@ pub(super) fn cluster(end: End, test: &Test) -> Vec<FlowFilter> {
 /// "Denied" is no verdict on the wire but a dropped flow with one of two reasons.
 pub(super) fn verdict(_: End, test: &Test) -> Vec<FlowFilter> {
     let Some(wanted) = numbers::<u64>(test) else { return Vec::new() };
-    let verdicts: Vec<i32> =
-        wanted.iter().filter(|number| **number != DENIED).filter_map(|number| i32::try_from(*number).ok()).collect();
-    let plain = with((!verdicts.is_empty()).then_some(verdicts), |filter, verdicts| filter.verdict = verdicts);
+    let verdicts: Vec<i32> = wanted
+        .iter()
+        .filter(|number| **number != DENIED)
+        .filter_map(|number| i32::try_from(*number).ok())
+        .collect();
+    let plain =
+        with((!verdicts.is_empty()).then_some(verdicts), |filter, verdicts| filter.verdict = verdicts);
     let reasons = vec![DropReason::PolicyDenied.into(), DropReason::PolicyDeny.into()];
     let denied = with(wanted.contains(&DENIED).then_some(reasons), |filter, reasons| {
         filter.drop_reason_desc = reasons;
@@ -252,7 +260,8 @@ pub(super) fn drop_reason(_: End, test: &Test) -> Vec<FlowFilter> {
 
 pub(super) fn protocol(_: End, test: &Test) -> Vec<FlowFilter> {
     let words = numbers::<u64>(test);
-    let names = words.map(|words| words.iter().map(|word| super::words::PROTOCOL.word(*word)).collect::<Vec<_>>());
+    let names =
+        words.map(|words| words.iter().map(|word| super::words::PROTOCOL.word(*word)).collect::<Vec<_>>());
     with(names, |filter, names| filter.protocol = names)
 }
 

@@ -2,9 +2,7 @@
 //! enum's prefix, so that a new value needs no second list; what people say besides stands beside them.
 
 use crate::flow::{DropReason, IpVersion, TraceObservationPoint, TrafficDirection, Verdict};
-use crate::weir::v1::{
-    ClosedBy, ConnectionState, Incomplete, NatSource, Observation, Reason, Role,
-};
+use crate::weir::v1::{ClosedBy, ConnectionState, Incomplete, NatSource, Observation, Reason, Role};
 
 /// The words of one field and the numbers they stand for.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +90,15 @@ pub(super) const INCOMPLETE: Words = of_enum!(Incomplete, "INCOMPLETE_", 64, &[]
 pub(super) const CLOSED_BY: Words = of_enum!(ClosedBy, "CLOSED_BY_", 64, &[]);
 /// Event types of Hubble's records.
 pub(super) const EVENT: Words = list(
-    &[("drop", 1), ("agent", 2), ("capture", 3), ("trace", 4), ("policy-verdict", 5), ("trace-sock", 7), ("l7", 129)],
+    &[
+        ("drop", 1),
+        ("agent", 2),
+        ("capture", 3),
+        ("trace", 4),
+        ("policy-verdict", 5),
+        ("trace-sock", 7),
+        ("l7", 129),
+    ],
     true,
     false,
 );

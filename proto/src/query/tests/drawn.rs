@@ -18,7 +18,7 @@ fn value(field: &'static Field) -> BoxedStrategy<Value> {
             prop::sample::select(numbers).prop_map(Value::Number).boxed()
         }
         Kind::Address => prop::sample::select(&["10.1.0.5", "10.0.0.0/8", "10.96.0.9", "fd00::/8"][..])
-            .prop_map(|text| value::parse(field, text).unwrap())
+            .prop_map(move |text| value::parse(field, text).unwrap())
             .boxed(),
         Kind::Port => prop_oneof![
             prop::sample::select(&[80u64, 8080, 40000][..]).prop_map(Value::Number),
@@ -40,14 +40,15 @@ fn test(field: &'static Field) -> BoxedStrategy<Test> {
         return Just(Test::Present).boxed();
     }
     let any_of = prop::collection::vec(value(field), 1..4).prop_map(Test::AnyOf);
-    if field.name == fields::ANY {
+    if field.name == crate::query::fields::ANY {
         return any_of.boxed();
     }
     let present = Just(Test::Present);
     if field.kind.is_ordered() {
         let sides = [Comparison::Below, Comparison::AtMost, Comparison::Above, Comparison::AtLeast];
         let bound = (prop::sample::select(sides.to_vec()), 0u64..60_000);
-        return prop_oneof![any_of, present, bound.prop_map(|(side, bound)| Test::Compare(side, bound))].boxed();
+        return prop_oneof![any_of, present, bound.prop_map(|(side, bound)| Test::Compare(side, bound))]
+            .boxed();
     }
     if field.kind.is_text() {
         let patterns = ["^shop", "web|api", r"\d+$", "a.b", "(x y)"];
@@ -101,7 +102,10 @@ fn drawn_flow() -> impl Strategy<Value = Flow> {
             r#""event_type":{"type":129},"l7":{"http":{"code":404,"method":"GET","url":"/shop/a.b"}},"#,
             r#""event_type":{"type":4},"#,
         ],
-        &["", r#""destination_names":["api.example.com"],"destination_service":{"name":"api","namespace":"shop"},"#],
+        &[
+            "",
+            r#""destination_names":["api.example.com"],"destination_service":{"name":"api","namespace":"shop"},"#,
+        ],
         &[
             "",
             r#""weir":{"state":"CONNECTION_STATE_RESET","tcp":{"handshake_server_ns":"900"},
@@ -135,7 +139,8 @@ proptest! {
         let printed = expr.to_string();
         let parsed = Query::parse(&printed);
         prop_assert!(parsed.is_ok(), "{}: {}", printed, parsed.unwrap_err());
-        prop_assert_eq!(parsed.unwrap().expr(), &expr, "{}", printed);
+        let parsed = parsed.unwrap();
+        prop_assert_eq!(parsed.expr(), &expr, "{}", printed);
     }
 
     #[test]

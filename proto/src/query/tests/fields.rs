@@ -100,7 +100,8 @@ fn every_field_changes_what_passes() {
 
 #[test]
 fn examples_are_of_their_fields_and_names_are_of_one() {
-    let mut names: Vec<&str> = FIELDS.iter().flat_map(|field| field.aliases.iter().chain([&field.name])).copied().collect();
+    let mut names: Vec<&str> =
+        FIELDS.iter().flat_map(|field| field.aliases.iter().chain([&field.name])).copied().collect();
     for field in FIELDS {
         let example = query(field.example);
         let first = match example.expr() {
