@@ -36,7 +36,7 @@ pub enum UsageError {
         reason: String,
     },
     /// A query.
-    #[error("the query is wrong: {error}\n  {}\n  {:skip$}{:^<width$}", .text, "", "", skip = .error.position, width = .error.length.max(1))]
+    #[error("--query, {error}\n  {}\n  {:skip$}{:^<width$}", .text, "", "", skip = .error.position, width = .error.length.max(1))]
     Query {
         /// As it was typed.
         text: String,

@@ -19,9 +19,9 @@ pub struct QueryError {
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at position {}", self.problem, self.position)?;
+        write!(f, "position {}: {}", self.position, self.problem)?;
         match &self.suggestion {
-            Some(suggestion) => write!(f, ": did you mean {suggestion}"),
+            Some(suggestion) => write!(f, "; did you mean {suggestion}?"),
             None => Ok(()),
         }
     }

@@ -178,7 +178,7 @@ fn servers_refuse_bad_texts_with_their_place_and_bound_patterns() {
         Filter::compile(&[filter], &[])
     };
     let error = compile(&["ns=a".to_owned(), "rtt>50".to_owned()]).unwrap_err().to_string();
-    assert!(error.starts_with("whitelist[0].weir.query[1]: \"50\" is not a duration"), "{error}");
+    assert!(error.starts_with("whitelist[0].weir.query[1]: position 4: \"50\" is not a duration"), "{error}");
     let patterns = vec!["device~x"; MAX_PATTERNS].join(" ");
     assert!(validate(&patterns).is_ok());
     assert_eq!(validate(&format!("{patterns} device~y")).unwrap_err().problem, Problem::TooManyPatterns);

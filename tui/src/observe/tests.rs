@@ -91,8 +91,8 @@ fn queries_and_flags_are_joined_by_and() {
     assert_eq!(request(&["-q", "dst.pod=shop/api"]), request(&["--to-pod", "shop/api"]));
     assert_eq!(
         ask(&["-q", "ns=a rtt>50"]).unwrap_err().to_string(),
-        "the query is wrong: \"50\" is not a duration with its unit, as 50ms, 1.5s or 2m at position 9: \
-         did you mean 50ms\n  ns=a rtt>50\n           ^^"
+        "--query, position 9: \"50\" is not a duration with its unit, as 50ms, 1.5s or 2m; did you mean 50ms?\n  \
+         ns=a rtt>50\n           ^^"
     );
 }
 
