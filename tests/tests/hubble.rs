@@ -1,6 +1,8 @@
 //! A node that holds the flows of a real Hubble node answers `weir observe` as Hubble answered `hubble observe`: the same
 //! flows in the same order, and what it refused is refused. Both programs are the real ones, over a unix socket.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! What the programs say when what they are given is bad: one sentence that names the thing, an exit code, and nothing lost
 //! that could be had. The real programs, each run to its end.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;

@@ -4,6 +4,8 @@
 //! calls to a Service with a backend on either node, to a pod itself, to a NodePort at either node, out of the cluster, to a
 //! Service without endpoints; two calls that a policy's rule stops; lookups.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -105,7 +105,7 @@ pub enum Reason {
     CelUnsupported,
     /// Not a query.
     #[error("{0}")]
-    Query(QueryError),
+    Query(Box<QueryError>),
     /// More values than one request may name.
     #[error("is one value more than the {MAX_VALUES} that one request may filter by")]
     TooManyValues,

@@ -31,7 +31,7 @@ fn queries(texts: &[String], into: &mut Conditions<'_>) -> Result<Vec<Query>, Fi
     let mut queries = Vec::new();
     for (value, text) in texts.iter().enumerate() {
         let refused = |reason| into.error("weir.query", value, reason);
-        let query = Query::parse(text).map_err(|error| refused(Reason::Query(error)))?;
+        let query = Query::parse(text).map_err(|error| refused(Reason::Query(Box::new(error))))?;
         if into.budget.patterns + query.patterns() > MAX_PATTERNS {
             return Err(refused(Reason::TooManyPatterns));
         }

@@ -185,7 +185,7 @@ impl Field {
     #[must_use]
     pub fn of_name(name: &str) -> Option<&'static Self> {
         let is = |known: &&str| known.eq_ignore_ascii_case(name);
-        FIELDS.iter().find(|field| is(&field.name) || field.aliases.iter().any(|alias| is(&alias)))
+        FIELDS.iter().find(|field| is(&field.name) || field.aliases.iter().any(&is))
     }
 
     /// What a flow carries under this name, as values that may stand in a query: for completion from live flows.

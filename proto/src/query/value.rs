@@ -128,7 +128,7 @@ fn scaled(text: &str, scale: u64) -> Option<u64> {
     let mut rest = 0u64;
     let mut place = scale;
     for digit in fraction.bytes().map(|byte| u64::from(byte - b'0')) {
-        if digit > 0 && place % 10 != 0 {
+        if digit > 0 && !place.is_multiple_of(10) {
             return None;
         }
         place /= 10;

@@ -1,6 +1,8 @@
 //! A real `weir-daemon run` on a node of its own, a network namespace with two pods: what it says of real calls against what
 //! the kernel counted, and what it does when things break under it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
