@@ -2,7 +2,7 @@
 # Two nodes in network namespaces, real traffic, and weir looking at it: the first command to type.
 #
 # Installs what is missing (Debian, Ubuntu), builds, and hands over to weir-demo, which cleans up after itself:
-#   deploy/demo.sh            the world, and its connections in the terminal until Ctrl-C
+#   deploy/demo.sh            the world, and weir's screen on it until `q`
 #   deploy/demo.sh --check    the same without a terminal: what weir says against what everybody else says
 #   deploy/demo.sh up         stays up and says how to look; `down` ends it
 #   --seed N                  the world that an earlier run has drawn

@@ -21,6 +21,7 @@ use weir_proto::weir::v1::weir_client::WeirClient;
 use crate::client::{self, ClientError, MAX_MESSAGE_BYTES};
 use crate::observe::{self, Ask};
 use crate::print::{ConnectionPrinter, FlowPrinter, print_status, status_json};
+use crate::screen;
 
 /// The name that Hubble's clients ask the health of.
 const HEALTH_SERVICE: &str = "hubble.server.Observer";
@@ -31,8 +32,7 @@ pub fn command() -> Command {
     Command::new("weir")
         .about("Sees what a Kubernetes network does: who called whom, by which Service, over which way, and how it ended")
         .version(env!("CARGO_PKG_VERSION"))
-        .subcommand_required(true)
-        .arg_required_else_help(true)
+        .after_help("Without a command, on a terminal: the screen.")
         .arg(
             Arg::new("server")
                 .long("server")
@@ -108,7 +108,8 @@ async fn run(matches: &ArgMatches) -> Result<()> {
         }
         Some(("query", _)) => Ok(writeln!(io::stdout(), "{}", weir_proto::query::help().trim_end())?),
         Some(("status", given)) => status(given).await,
-        _ => Ok(()),
+        _ if io::stdin().is_terminal() && io::stdout().is_terminal() => screen(matches).await,
+        _ => Ok(command().print_help()?),
     }
 }
 
@@ -125,6 +126,13 @@ async fn channel(matches: &ArgMatches) -> Result<Channel, ClientError> {
 fn colourful() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal() && !refused
+}
+
+/// The screen, until it is left.
+async fn screen(matches: &ArgMatches) -> Result<()> {
+    let timeout = Duration::from_secs(matches.get_one::<u64>("timeout").copied().unwrap_or(5));
+    let ask = screen::Ask { server: server(matches).to_owned(), timeout, colours: colourful() };
+    screen::run(ask).await.context("the terminal failed")
 }
 
 /// Where notes about the stream go.

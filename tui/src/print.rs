@@ -19,8 +19,10 @@ use weir_proto::observer::GetFlowsResponse;
 use weir_proto::observer::get_flows_response::ResponseTypes;
 
 pub use connections::ConnectionPrinter;
+pub use connections::row::{address, bytes, cells as connection_cells, milliseconds, state};
+pub use flows::row as flow_cells;
 pub use status::{print_status, status_json};
-pub use style::Paint;
+pub use style::{Paint, escape};
 pub use time::TimeFormat;
 
 /// How to print.

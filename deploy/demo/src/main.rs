@@ -24,12 +24,14 @@ mod traffic;
 mod wait;
 mod world;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::instance::Instance;
@@ -43,6 +45,8 @@ use crate::world::World;
 const INTERRUPTED: u8 = 130;
 /// How long the first call of each kind may take.
 const TRAFFIC_LIMIT: Duration = Duration::from_secs(30);
+/// How long giving the terminal back may take.
+const SCREEN_ENDS_WITHIN_S: i64 = 3;
 
 /// Two nodes in network namespaces, real traffic, and weir looking at it.
 #[derive(Debug, Parser)]
@@ -183,15 +187,40 @@ async fn check(
     Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// `weir observe` on the terminal until it is left.
+/// The screen until it is left; without a terminal, the connections as lines.
 async fn watch(stack: &Stack) -> Result<ExitCode> {
-    let mut command = tokio::process::Command::from(stack::weir(stack, &["observe", "-f", "--connections"])?);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let status = command.status().await.context("cannot run weir")?;
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let mut shown = if is_terminal {
+        Shown(tokio::process::Command::from(stack::screen(stack)?).spawn().context("cannot run weir")?)
+    } else {
+        let mut command = stack::weir(stack, &["observe", "-f", "--connections"])?;
+        command.stdin(Stdio::null());
+        Shown(tokio::process::Command::from(command).spawn().context("cannot run weir")?)
+    };
+    let status = shown.0.wait().await.context("cannot wait for weir")?;
     if !status.success() {
-        bail!("weir observe ended ({status})");
+        bail!("weir ended ({status})");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `weir` on our terminal. Dropped, it is asked to end and waited for: the terminal is itself again before the shell has it.
+struct Shown(tokio::process::Child);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) else {
+            return;
+        };
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return;
+        };
+        if kill_process(pid, Signal::TERM).is_ok() {
+            let limit = Timespec { tv_sec: SCREEN_ENDS_WITHIN_S, tv_nsec: 0 };
+            // One that does not end in time is asked once more by the kernel, when we die.
+            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit));
+        }
+    }
 }
 
 /// How to look at a demo that stays up.

@@ -165,3 +165,11 @@ pub fn weir(stack: &Stack, words: &[&str]) -> Result<Command> {
     command.args(words).args(["--server", &format!("unix://{}", stack.relay_socket.display())]);
     Ok(command)
 }
+
+/// The screen. It is told to end when this process dies, not killed, so that it gives the terminal back.
+pub fn screen(stack: &Stack) -> Result<Command> {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(program("weir")?);
+    command.args(["--server", &format!("unix://{}", stack.relay_socket.display())]);
+    Ok(command)
+}

@@ -15,7 +15,7 @@ use weir_proto::weir::v1::{ConnectionState, ConnectionsResponse, FlowDetail, Not
 use super::style::{Paint, Tone, escape};
 use super::{Format, Output, columns};
 
-mod row;
+pub mod row;
 
 use row::{COLUMNS, Column, Row};
 

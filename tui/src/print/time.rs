@@ -38,6 +38,12 @@ impl TimeFormat {
         Self { pattern, zone: TimeZone::system() }
     }
 
+    /// The time of day alone, to the second or, of that name, to the millisecond.
+    #[must_use]
+    pub fn clock(precision: &str, zone: TimeZone) -> Self {
+        Self { pattern: if precision == "milliseconds" { "%H:%M:%S.%3f" } else { "%H:%M:%S" }, zone }
+    }
+
     /// The same in another time zone.
     #[cfg(test)]
     pub fn in_zone(self, zone: TimeZone) -> Self {

@@ -121,7 +121,8 @@ fn destination(flow: &Flow) -> (&str, u32) {
     (flow.ip.as_ref().map_or("", |ip| &ip.destination), port)
 }
 
-fn address((ip, port): (&str, u32)) -> String {
+/// Address and port as one writes them, safe for a terminal; port 0 is left out.
+pub fn address((ip, port): (&str, u32)) -> String {
     let ip = escape(ip);
     if port > 0 && ip.contains(':') { format!("[{ip}]:{port}") } else { with_port(&ip, port) }
 }
@@ -144,7 +145,7 @@ fn protocol(row: &Row<'_>) -> String {
 }
 
 /// A state in a word.
-const fn state(state: ConnectionState) -> &'static str {
+pub const fn state(state: ConnectionState) -> &'static str {
     match state {
         ConnectionState::Unspecified => "-",
         ConnectionState::Opening => "opening",
@@ -167,7 +168,8 @@ fn rtt(detail: &FlowDetail) -> String {
     }
 }
 
-fn milliseconds(nanos: u64) -> String {
+/// A duration in four characters or so.
+pub fn milliseconds(nanos: u64) -> String {
     let micros = nanos / 1000;
     match micros {
         0..=9_999 => format!("{}.{:02}ms", micros / 1000, micros % 1000 / 10),
@@ -176,7 +178,8 @@ fn milliseconds(nanos: u64) -> String {
     }
 }
 
-fn bytes(total: Option<&Counters>, which: fn(&Counters) -> u64) -> String {
+/// A count of bytes in four characters or so.
+pub fn bytes(total: Option<&Counters>, which: fn(&Counters) -> u64) -> String {
     const UNITS: &[&str] = &["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let count = total.map_or(0, which);
     let (mut whole, mut tenths, mut unit) = (count, 0, 0);
@@ -197,33 +200,70 @@ fn seen_by(row: &Row<'_>) -> String {
 
 /// What explains the row, the most telling first: what stopped it, what was asked, what lay between, what is a guess.
 fn details(row: &Row<'_>) -> String {
-    let detail = row.detail;
-    let mut details: Vec<String> = detail
-        .evidence
-        .iter()
-        .filter_map(|evidence| {
-            let said = match evidence.observation() {
-                Observation::Logged => "logged by",
-                Observation::IcmpUnreachable => "refused by",
-                Observation::ResetByNetwork => "reset on the way, at",
-                Observation::ResetByEndpoint => "reset by its port, at",
-                _ => return None,
-            };
-            Some(format!("{said} {}", escape(&evidence.detail)))
-        })
-        .collect();
-    if !detail.last_seen_at.is_empty() {
-        details.push(format!("last seen at {}", escape(&detail.last_seen_at)));
+    let parts =
+        [fate(row), dns(row.flow).into_iter().collect(), way(row, row.output.numeric), guesses(row.detail)];
+    parts.concat().join("; ")
+}
+
+/// What stopped or refused it, or where it was last seen.
+fn fate(row: &Row<'_>) -> Vec<String> {
+    let mut fate = Vec::new();
+    for evidence in &row.detail.evidence {
+        let said = match evidence.observation() {
+            Observation::Logged => "logged by",
+            Observation::IcmpUnreachable => "refused by",
+            Observation::ResetByNetwork => "reset on the way, at",
+            Observation::ResetByEndpoint => "reset by its port, at",
+            _ => continue,
+        };
+        let sentence = format!("{said} {}", escape(&evidence.detail));
+        // Two nodes may have seen the same.
+        if !fate.contains(&sentence) {
+            fate.push(sentence);
+        }
     }
-    details.extend(dns(row.flow));
-    if let Some(nat) = detail.nat.as_ref().filter(|nat| !nat.masquerade.is_empty()) {
-        details.push(format!("snat {}", address((&nat.masquerade, nat.masquerade_port))));
+    if !row.detail.last_seen_at.is_empty() {
+        fate.push(format!("last seen at {}", escape(&row.detail.last_seen_at)));
     }
-    details.extend(tunnel(row).map(|tunnel| encapsulation(tunnel, row.output.numeric)));
-    if matches!(detail.nat.as_ref().map(Nat::source), Some(NatSource::Sequence | NatSource::Payload)) {
-        details.push("NAT inferred from equal packets".to_owned());
-    }
-    details.join("; ")
+    fate
+}
+
+/// Masquerade and tunnel between the ends.
+fn way(row: &Row<'_>, numeric: bool) -> Vec<String> {
+    let nat = row.detail.nat.as_ref().filter(|nat| !nat.masquerade.is_empty());
+    let snat = nat.map(|nat| format!("snat {}", address((&nat.masquerade, nat.masquerade_port))));
+    snat.into_iter().chain(tunnel(row).map(|tunnel| encapsulation(tunnel, numeric))).collect()
+}
+
+fn guesses(detail: &FlowDetail) -> Vec<String> {
+    let source = detail.nat.as_ref().map(Nat::source);
+    let inferred = matches!(source, Some(NatSource::Sequence | NatSource::Payload));
+    inferred.then(|| "NAT inferred from equal packets".to_owned()).into_iter().collect()
+}
+
+/// The same by parts, as the screen has columns for; nothing where the connection has no flow.
+#[must_use]
+pub fn cells(connection: &Connection, output: &Output) -> Vec<(&'static str, String)> {
+    let Some(row) = Row::of(connection, output) else {
+        return Vec::new();
+    };
+    let why = [fate(&row), dns(row.flow).into_iter().collect(), guesses(row.detail)].concat();
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    vec![
+        ("TIME", output.time.print(row.detail.first_packet.or(row.flow.time))),
+        ("CLIENT", host::ends(row.flow).0.with_port(output.numeric, &PLAIN)),
+        ("SERVICE", or_dash(service(&row).unwrap_or_default())),
+        ("BACKEND", backend(&row)),
+        ("PROTO", protocol(&row)),
+        ("VERDICT", row.flow.verdict().as_str_name().to_owned()),
+        ("STATE", state(row.detail.state()).to_owned()),
+        ("RTT", rtt(row.detail)),
+        ("SENT", bytes(row.detail.total.as_ref(), |count| count.ip_bytes_forward)),
+        ("ANSWERED", bytes(row.detail.total.as_ref(), |count| count.ip_bytes_reverse)),
+        ("WAY", or_dash(way(&row, true).join(" "))),
+        ("SEEN BY", seen_by(&row)),
+        ("WHY", why.join("; ")),
+    ]
 }
 
 fn tunnel<'a>(row: &Row<'a>) -> Option<&'a Encapsulation> {
