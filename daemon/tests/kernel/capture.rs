@@ -290,22 +290,24 @@ fn what_the_kernel_drops_is_counted_to_the_unit() {
     let address = server.local_addr().unwrap();
     let (sender, inputs) = sync_channel(1024);
     let (open_gate, gate) = sync_channel::<()>(1);
+    let (hangs, hanging) = sync_channel::<()>(1);
     let (mut pass, mut forward) = (false, sink(sender));
-    // The thread hangs at its first frames until the gate opens, and the small ring fills meanwhile.
+    // The thread hangs at its first frame until the gate opens, and the small ring fills meanwhile.
     let gated = Box::new(move |input| {
         if matches!(input, Input::Frames(_)) && !pass {
+            hangs.send(()).unwrap();
             pass = gate.recv().is_ok();
         }
         forward(input)
     });
     let settings = Settings { buffer_budget: 1 << 20, ..only("udp") };
     let capture = world.node.enter(|| live::start(settings, gated).unwrap());
-    world.pod.enter(|| {
-        let socket = UdpSocket::bind((POD, 0)).unwrap();
-        for _ in 0..SENT {
-            socket.send_to(&[7; 600], address).unwrap();
-        }
-    });
+    let socket = world.pod.enter(|| UdpSocket::bind((POD, 0)).unwrap());
+    socket.send_to(&[7; 600], address).unwrap();
+    hanging.recv_timeout(DEADLINE).expect("the first frame reaches the gate");
+    for _ in 1..SENT {
+        socket.send_to(&[7; 600], address).unwrap();
+    }
     open_gate.send(()).unwrap();
     let lost = |seen: &[Input]| -> u64 {
         seen.iter().map(|input| if let Input::Lost(loss) = input { loss.kernel } else { 0 }).sum()
