@@ -31,8 +31,8 @@ impl Model {
             }
             Told::Connection(connection) => self.connection(*connection),
             Told::Flow(response) => self.flow(*response),
+            // The same loss is counted where the stream of flows tells it; here it is said.
             Told::Notice(notice) => {
-                self.missed += notice.lost;
                 self.say(format!("{}: {}", escape(&notice.node), escape(&notice.message)));
             }
             Told::Status(status) => self.nodes.apply(*status, now),
