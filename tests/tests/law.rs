@@ -26,6 +26,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("pcap-parser", &["weir-daemon"]),
     ("etherparse", &["weir-daemon"]),
     ("k8s-openapi", &["weir-cluster"]),
+    ("kube", &["weir-cluster"]),
     ("clickhouse", &["weir-relay"]),
     ("ratatui", &["weir-tui"]),
 ];

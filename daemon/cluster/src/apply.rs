@@ -14,7 +14,39 @@ use crate::object::{Controller, Labels, Object, ObjectKey, ObjectKind, ObjectNam
 use crate::workload::{middle_kind, workload_of};
 use crate::{Cluster, ServicePort, UnixNanos, Workload};
 
+/// What a source of cluster state can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The object is so, whether it is new or changed.
+    Apply(Object),
+    /// The object is no more.
+    Delete(ObjectKey),
+    /// Of this kind there are only these objects: all others are no more. Says nothing of how these are.
+    Only(ObjectKind, HashSet<ObjectKey>),
+}
+
 impl Cluster {
+    /// All these changes hold from `at` on, and at no time only some of them.
+    pub fn change(&mut self, changes: impl IntoIterator<Item = Change>, at: UnixNanos) {
+        let at = self.advance(at);
+        for change in changes {
+            match change {
+                Change::Apply(object) => self.put(&object.key(), object, at),
+                Change::Delete(key) => self.remove(&key, at),
+                Change::Only(kind, keys) => self.keep_only(kind, &keys, at),
+            }
+        }
+        self.settle(at);
+    }
+
+    fn keep_only(&mut self, kind: ObjectKind, keys: &HashSet<ObjectKey>, at: UnixNanos) {
+        let of_kind = self.objects.keys().filter(|key| key.kind == kind);
+        let gone: Vec<_> = of_kind.filter(|key| !keys.contains(*key)).cloned().collect();
+        for key in &gone {
+            self.remove(key, at);
+        }
+    }
+
     /// The object is so from `at` on, whether it is new or changed.
     pub fn apply(&mut self, object: Object, at: UnixNanos) {
         let at = self.advance(at);

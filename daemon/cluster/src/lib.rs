@@ -1,7 +1,7 @@
 //! What the cluster looked like at a moment: who owned an address, which Service a frontend was, which backends it had.
 //!
 //! The library does no I/O and reads no clock: `apply(object, at)` and look-ups for a time. The feature `sources` holds the
-//! manifest files. History is bounded: what was forgotten is answered with the oldest state still known.
+//! manifest files and the Kubernetes watch. History is bounded: what was forgotten is answered with the oldest state still known.
 
 mod address;
 mod apply;
@@ -14,6 +14,8 @@ pub mod object;
 mod range;
 mod service;
 mod time;
+#[cfg(feature = "sources")]
+pub mod watch;
 mod workload;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use address::{Claimed, Strength, is_beyond_ranges};
+pub use apply::Change;
 use apply::Objects;
 use endpoint::Holder;
 pub use endpoint::{Endpoint, EndpointKind, Identity, Workload};

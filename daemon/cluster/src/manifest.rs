@@ -6,7 +6,7 @@
 //! stays the owner's. No thread, no clock, no notification that could be missed; a poll of unchanged files is one `stat`
 //! each.
 
-mod convert;
+pub(crate) mod convert;
 mod document;
 mod error;
 mod file;

@@ -16,16 +16,21 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::object::Object;
-pub(super) use field::FieldError;
+pub(crate) use field::FieldError;
 
 /// apiVersion and kind, as an object states them; either may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct TypeName {
+pub(crate) struct TypeName {
     version: String,
     kind: String,
 }
 
 impl TypeName {
+    /// A kind of object by its group and version, as `apps/v1`, and its name.
+    pub(crate) fn new(version: &str, kind: &str) -> Self {
+        Self { version: version.to_owned(), kind: kind.to_owned() }
+    }
+
     pub(super) fn of(value: &Value) -> Self {
         value.as_object().map(Self::of_fields).unwrap_or_default()
     }
@@ -81,7 +86,7 @@ const OBJECTS: &[(&str, &str, Convert)] = &[
 ];
 
 /// The object, or none if its kind is not looked at.
-pub(super) fn object_of(name: &TypeName, value: Value) -> Result<Option<Object>, FieldError> {
+pub(crate) fn object_of(name: &TypeName, value: Value) -> Result<Option<Object>, FieldError> {
     let called = called(name, &value);
     let Some(fields) = value.as_object() else {
         return Err(FieldError { object: called, field: ".".into(), why: "is not an object".into() });

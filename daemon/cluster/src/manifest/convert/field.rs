@@ -10,14 +10,14 @@ use crate::{Protocol, UnixNanos};
 use ipnet::IpNet;
 
 /// A field that is not as it must be.
-#[derive(Debug)]
-pub(in crate::manifest) struct FieldError {
+#[derive(Clone, Debug)]
+pub(crate) struct FieldError {
     /// Kind and name of the object.
-    pub(in crate::manifest) object: String,
+    pub(crate) object: String,
     /// Path of the field.
-    pub(in crate::manifest) field: String,
+    pub(crate) field: String,
     /// What is wrong with it.
-    pub(in crate::manifest) why: String,
+    pub(crate) why: String,
 }
 
 impl FieldError {

@@ -1,0 +1,479 @@
+//! An API server that speaks list (with pages), watch, bookmarks and errors, and that fails when told to.
+//!
+//! It answers over real connections. What it holds is a log of changes, as etcd does: a watch from a version gets all that
+//! came after it, unless that was compacted away.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body_util::StreamBody;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::super::kind::KINDS;
+
+type Body = BoxBody<Bytes, io::Error>;
+
+/// What goes wrong with one request or connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The answer is this status, with a Status object of this reason.
+    Status(u16, &'static str),
+    /// No answer comes.
+    Silent,
+    /// The connection ends instead of an answer.
+    Cut,
+    /// A watch is answered, and ends at once.
+    EndsAtOnce,
+    /// A watch's next event is cut off in the middle.
+    CutInEvent,
+    /// A watch tells of this error instead of an event, and goes on.
+    ErrorEvent(u16, &'static str),
+    /// The answer comes in pieces of seven bytes.
+    Slow,
+}
+
+impl Fault {
+    const fn is_of_request(self) -> bool {
+        matches!(self, Self::Status(..) | Self::Silent | Self::Cut | Self::EndsAtOnce | Self::Slow)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) lists: u64,
+    pub(super) pages: u64,
+    pub(super) watches: u64,
+}
+
+impl Asked {
+    pub(super) const fn all(self) -> u64 {
+        self.lists + self.pages + self.watches
+    }
+}
+
+/// Namespace and name.
+type Name = (String, String);
+
+#[derive(Debug, Default)]
+struct World {
+    version: u64,
+    /// A watch from before this version is told that it is gone.
+    compacted: u64,
+    objects: BTreeMap<&'static str, BTreeMap<Name, Value>>,
+    log: Vec<(u64, &'static str, &'static str, Value)>,
+    faults: HashMap<&'static str, VecDeque<Fault>>,
+    /// What is wrong with every request for a resource.
+    always: HashMap<&'static str, Fault>,
+    /// What is left of a list, as it was when the list began, and its version.
+    pages: HashMap<String, (u64, Vec<Value>)>,
+    asked: HashMap<&'static str, Asked>,
+    violations: Vec<String>,
+}
+
+/// The server. Its tasks end with it.
+pub(super) struct Server {
+    world: Arc<Mutex<World>>,
+    /// Rises at each change; its second part when connections are to end.
+    news: Arc<watch::Sender<(u64, u64)>>,
+    pub(super) address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let world = Arc::new(Mutex::new(World { version: 1000, ..World::default() }));
+        let news = Arc::new(watch::channel((0, 0)).0);
+        let mut tasks = JoinSet::new();
+        let connections = Connections { world: Arc::clone(&world), news: Arc::clone(&news) };
+        tasks.spawn(connections.accept(listener));
+        Self { world, news, address, _tasks: tasks }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    fn told(&self) {
+        self.news.send_modify(|(changes, _)| *changes += 1);
+    }
+
+    /// Creates or changes an object.
+    pub(super) fn put(&self, plural: &'static str, object: Value) {
+        self.world().put(plural, object);
+        self.told();
+    }
+
+    pub(super) fn delete(&self, plural: &'static str, namespace: &str, name: &str) {
+        self.world().delete(plural, &(namespace.to_owned(), name.to_owned()));
+        self.told();
+    }
+
+    /// Tells a watch of the present version, and ends it, as servers do after some minutes.
+    pub(super) fn bookmark(&self, plural: &'static str) {
+        let mut world = self.world();
+        let version = world.version;
+        let metadata = json!({ "resourceVersion": version.to_string() });
+        let bookmark = json!({ "kind": "Bookmark", "apiVersion": "v1", "metadata": metadata });
+        world.log.push((version, plural, "BOOKMARK", bookmark));
+        drop(world);
+        self.told();
+    }
+
+    /// Forgets all changes up to now.
+    pub(super) fn compact(&self) {
+        let mut world = self.world();
+        world.compacted = world.version;
+        world.log.clear();
+    }
+
+    /// Ends all connections, in the middle of what they say.
+    pub(super) fn cut_connections(&self) {
+        self.news.send_modify(|(_, cuts)| *cuts += 1);
+    }
+
+    /// Is put back to an older version, with these pods alone.
+    pub(super) fn restore(&self, version: u64, pods: Vec<Value>) {
+        let mut world = self.world();
+        world.version = version;
+        world.compacted = version;
+        world.log.clear();
+        world.objects.remove("pods");
+        for mut pod in pods {
+            pod["metadata"]["resourceVersion"] = version.to_string().into();
+            let name = name_of(&pod);
+            world.objects.entry("pods").or_default().insert(name, pod);
+        }
+        drop(world);
+        self.cut_connections();
+    }
+
+    pub(super) fn fault(&self, plural: &'static str, fault: Fault) {
+        self.world().faults.entry(plural).or_default().push_back(fault);
+        self.told();
+    }
+
+    pub(super) fn always(&self, plural: &'static str, fault: Option<Fault>) {
+        let mut world = self.world();
+        match fault {
+            Some(fault) => world.always.insert(plural, fault),
+            None => world.always.remove(plural),
+        };
+    }
+
+    pub(super) fn asked(&self, plural: &'static str) -> Asked {
+        self.world().asked.get(plural).copied().unwrap_or_default()
+    }
+
+    /// What it holds of a resource.
+    pub(super) fn objects(&self, plural: &'static str) -> Vec<Value> {
+        self.world().objects.get(plural).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Requests that no watch of ours should make.
+    pub(super) fn violations(&self) -> Vec<String> {
+        self.world().violations.clone()
+    }
+}
+
+fn name_of(object: &Value) -> Name {
+    let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+    (text("namespace"), text("name"))
+}
+
+impl World {
+    fn put(&mut self, plural: &'static str, mut object: Value) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let before = self.objects.entry(plural).or_default().insert(name_of(&object), object.clone());
+        let event = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        self.log.push((self.version, plural, event, object));
+    }
+
+    fn delete(&mut self, plural: &'static str, name: &Name) {
+        self.version += 1;
+        let removed = self.objects.get_mut(plural).and_then(|objects| objects.remove(name));
+        if let Some(mut object) = removed {
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            self.log.push((self.version, plural, "DELETED", object));
+        }
+    }
+
+    fn fault_of_request(&mut self, plural: &'static str) -> Option<Fault> {
+        if let Some(fault) = self.always.get(plural) {
+            return Some(*fault);
+        }
+        let waiting = self.faults.get_mut(plural)?;
+        waiting.front().is_some_and(|fault| fault.is_of_request()).then(|| waiting.pop_front())?
+    }
+
+    fn fault_of_event(&mut self, plural: &'static str) -> Option<Fault> {
+        let waiting = self.faults.get_mut(plural)?;
+        waiting.front().is_some_and(|fault| !fault.is_of_request()).then(|| waiting.pop_front())?
+    }
+
+    fn list(&mut self, plural: &'static str, limit: usize, token: Option<&str>) -> Value {
+        let (version, mut rest) = match token.and_then(|token| self.pages.get(token)) {
+            Some(page) => page.clone(),
+            None => {
+                let all = self.objects.get(plural).into_iter().flat_map(BTreeMap::values);
+                (self.version, all.cloned().collect())
+            }
+        };
+        let later = rest.split_off(limit.min(rest.len()));
+        let mut metadata = json!({ "resourceVersion": version.to_string() });
+        if !later.is_empty() {
+            let token = format!("{plural}-{version}-{}", later.len());
+            metadata["continue"] = token.clone().into();
+            self.pages.insert(token, (version, later));
+        }
+        json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": rest })
+    }
+}
+
+#[derive(Clone)]
+struct Connections {
+    world: Arc<Mutex<World>>,
+    news: Arc<watch::Sender<(u64, u64)>>,
+}
+
+/// One request, understood.
+struct Wanted {
+    plural: &'static str,
+    watch: bool,
+    limit: usize,
+    token: Option<String>,
+    version: u64,
+}
+
+impl Connections {
+    async fn accept(self, listener: TcpListener) {
+        let mut serving = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let this = self.clone();
+            let mut news = self.news.subscribe();
+            let cuts = news.borrow().1;
+            serving.spawn(async move {
+                let answer = service_fn(move |request| this.clone().answer(request));
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                tokio::select! {
+                    _ = connection => {}
+                    _ = news.wait_for(|news| news.1 != cuts) => {}
+                }
+            });
+        }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+        let (wanted, fault) = {
+            let mut world = self.world.lock().unwrap();
+            let wanted = world.understand(&request);
+            let fault = wanted.as_ref().and_then(|wanted| world.fault_of_request(wanted.plural));
+            (wanted, fault)
+        };
+        let Some(wanted) = wanted else { return Ok(status(404, "NotFound")) };
+        match fault {
+            Some(Fault::Status(code, reason)) => return Ok(status(code, reason)),
+            Some(Fault::Cut) => return Err(io::Error::other("cut")),
+            Some(Fault::Silent) => std::future::pending().await,
+            Some(Fault::EndsAtOnce) if wanted.watch => return Ok(whole(String::new(), StatusCode::OK)),
+            _ => {}
+        }
+        let answer = if wanted.watch { self.watch(&wanted) } else { self.list(&wanted) };
+        Ok(if fault == Some(Fault::Slow) { in_pieces(answer) } else { answer })
+    }
+
+    fn list(&self, wanted: &Wanted) -> Response<Body> {
+        let mut world = self.world.lock().unwrap();
+        let list = world.list(wanted.plural, wanted.limit, wanted.token.as_deref());
+        whole(list.to_string(), StatusCode::OK)
+    }
+
+    fn watch(&self, wanted: &Wanted) -> Response<Body> {
+        if wanted.version > self.world.lock().unwrap().version {
+            return status(504, "Timeout");
+        }
+        let watching = Watching {
+            world: Arc::clone(&self.world),
+            news: self.news.subscribe(),
+            plural: wanted.plural,
+            version: wanted.version,
+            then: Then::Goes,
+        };
+        let frames = stream::unfold(Some(watching), |watching| async move {
+            let mut watching = watching?;
+            let frame = watching.next().await;
+            let on = frame.as_ref().is_some_and(Result::is_ok);
+            Some((frame?, on.then_some(watching)))
+        });
+        Response::new(streamed(frames.boxed()))
+    }
+}
+
+/// A body of these frames. A body must be shareable, though it is only polled by one at a time.
+fn streamed(frames: stream::BoxStream<'static, Result<Frame<Bytes>, io::Error>>) -> Body {
+    let frames = Mutex::new(frames);
+    let next = move |context: &mut std::task::Context<'_>| frames.lock().unwrap().poll_next_unpin(context);
+    BodyExt::boxed(StreamBody::new(stream::poll_fn(next)))
+}
+
+/// How a watch goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Goes,
+    Ends,
+    IsCut,
+}
+
+struct Watching {
+    world: Arc<Mutex<World>>,
+    news: watch::Receiver<(u64, u64)>,
+    plural: &'static str,
+    version: u64,
+    then: Then,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, io::Error>> {
+        match self.then {
+            Then::Goes => {}
+            Then::Ends => return None,
+            Then::IsCut => return Some(Err(io::Error::other("cut in the middle"))),
+        }
+        loop {
+            self.news.mark_unchanged();
+            if let Some(line) = self.line() {
+                return Some(Ok(Frame::data(line.into())));
+            }
+            self.news.changed().await.ok()?;
+        }
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut world = self.world.lock().unwrap();
+        if self.version < world.compacted {
+            self.version = world.compacted;
+            return Some(event("ERROR", &status_object(410, "Expired")));
+        }
+        let (version, plural) = (self.version, self.plural);
+        if let Some(fault) = world.faults.get(plural).and_then(VecDeque::front).copied()
+            && let Fault::ErrorEvent(code, reason) = fault
+        {
+            world.fault_of_event(plural);
+            return Some(event("ERROR", &status_object(code, reason)));
+        }
+        let from = world.log.partition_point(|(at, ..)| *at < version);
+        let next = world.log[from..].iter().find(|(at, of, what, _)| {
+            *of == plural && (*at > version || *what == "BOOKMARK" && *at == version)
+        });
+        let (at, _, what, object) = next.cloned()?;
+        if what == "BOOKMARK" {
+            world.log.retain(|(other, of, what, _)| (*other, *of, *what) != (at, plural, "BOOKMARK"));
+            self.then = Then::Ends;
+        }
+        let line = event(what, &object);
+        if world.fault_of_event(plural) == Some(Fault::CutInEvent) {
+            self.then = Then::IsCut;
+            return Some(line[..line.len() / 2].to_owned());
+        }
+        self.version = at;
+        Some(line)
+    }
+}
+
+fn event(what: &str, object: &Value) -> String {
+    format!("{}\n", json!({ "type": what, "object": object }))
+}
+
+fn status_object(code: u16, reason: &str) -> Value {
+    let message = match code {
+        504 => "Too large resource version: 9, current: 1".to_owned(),
+        _ => format!("said by the test: {reason}"),
+    };
+    json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
+            "message": message, "metadata": {} })
+}
+
+fn status(code: u16, reason: &str) -> Response<Body> {
+    whole(status_object(code, reason).to_string(), StatusCode::from_u16(code).unwrap())
+}
+
+fn whole(text: String, status: StatusCode) -> Response<Body> {
+    let body = Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {});
+    let mut response = Response::new(BodyExt::boxed(body));
+    *response.status_mut() = status;
+    response
+}
+
+fn in_pieces(response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let frames = body.into_data_stream().flat_map(|bytes| {
+        let pieces: Vec<_> = bytes.unwrap_or_default().chunks(7).map(Bytes::copy_from_slice).collect();
+        stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))
+    });
+    Response::from_parts(parts, streamed(frames.boxed()))
+}
+
+impl World {
+    fn understand(&mut self, request: &Request<Incoming>) -> Option<Wanted> {
+        let path = request.uri().path();
+        let kind = KINDS.iter().find(|kind| {
+            let root =
+                if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
+            path == format!("{root}/v1/{}", kind.plural)
+        });
+        let Some(kind) = kind else {
+            self.violations.push(format!("asked for {path}"));
+            return None;
+        };
+        let query: HashMap<_, _> = request
+            .uri()
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|term| term.split_once('='))
+            .collect();
+        let number = |key: &str| query.get(key).and_then(|value| value.parse().ok());
+        let watch = query.contains_key("watch");
+        let accept = request.headers().get("accept").map(|accept| accept.to_str().unwrap().to_owned());
+        if accept.unwrap_or_default().contains("PartialObjectMetadata") != kind.metadata_only {
+            self.violations.push(format!("{}: not as much as is needed", kind.plural));
+        }
+        if watch && query.get("allowWatchBookmarks") != Some(&"true") {
+            self.violations.push(format!("{}: a watch without bookmarks", kind.plural));
+        }
+        if !watch && number("limit").is_none() {
+            self.violations.push(format!("{}: a list without pages", kind.plural));
+        }
+        let token = query.get("continue").map(|token| (*token).to_owned());
+        let asked = self.asked.entry(kind.plural).or_default();
+        match (watch, &token) {
+            (true, _) => asked.watches += 1,
+            (false, Some(_)) => asked.pages += 1,
+            (false, None) => asked.lists += 1,
+        }
+        Some(Wanted {
+            plural: kind.plural,
+            watch,
+            limit: number("limit").and_then(|limit: u64| limit.try_into().ok()).unwrap_or(usize::MAX),
+            token,
+            version: number("resourceVersion").unwrap_or(0),
+        })
+    }
+}
