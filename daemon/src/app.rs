@@ -3,7 +3,9 @@
 //! One module a command. Every thread and task has a name and an owner here; all end within [`STOP_DEADLINE`], sources
 //! first, so that what they read still reaches the readers.
 
+mod check;
 mod clock;
+mod cluster;
 mod error;
 mod live;
 mod manifests;
@@ -33,6 +35,7 @@ pub fn run(cli: Cli) -> Result<(), AppError> {
         Command::Run(args) => live::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Check(args) => check::run(&args),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Reads capture files: the same flows as live, printed as JSON lines or served.
     Replay(ReplayArgs),
+    /// Says what would work on this node, what would not, and why; changes nothing.
+    Check(CheckArgs),
 }
 
 /// Where flows are served.
@@ -70,6 +72,17 @@ pub struct ClusterArgs {
     pub cluster_name: String,
 }
 
+/// The Kubernetes watch, instead of manifest files.
+#[derive(Clone, Debug, Args)]
+pub struct KubernetesArgs {
+    /// Watch the API server: as the pod's service account, or with --kubeconfig.
+    #[arg(long, env = "WEIR_KUBERNETES", conflicts_with = "cluster_files")]
+    pub kubernetes: bool,
+    /// A kubeconfig whose current context is used; without it, the pod's service account.
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
 /// What is captured.
 #[derive(Clone, Debug, Args)]
 pub struct CaptureArgs {
@@ -105,6 +118,9 @@ pub struct RunArgs {
     /// The cluster and this node in it.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// The cluster, watched.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
     /// What is captured.
     #[command(flatten)]
     pub capture: CaptureArgs,
@@ -140,6 +156,20 @@ pub struct RecordArgs {
     /// Stop after so many seconds; else at Ctrl-C.
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u64>,
+}
+
+/// `weir-daemon check`: the flags that `run` would be given.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The cluster and this node in it.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// The cluster, watched.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
+    /// What is captured.
+    #[command(flatten)]
+    pub capture: CaptureArgs,
 }
 
 /// `weir-daemon replay`.
@@ -212,5 +242,12 @@ mod tests {
     fn replay_needs_something_to_read() {
         assert!(Cli::try_parse_from(["weir-daemon", "replay"]).is_err());
         assert!(Cli::try_parse_from(["weir-daemon", "run", "--snaplen", "10"]).is_err());
+    }
+
+    #[test]
+    fn the_cluster_comes_from_files_or_from_the_api_server() {
+        let of = |flags: &[&str]| Cli::try_parse_from([&["weir-daemon", "run"], flags].concat());
+        assert!(of(&["--kubernetes"]).is_ok());
+        assert!(of(&["--kubernetes", "--cluster-file", "c.yaml"]).is_err());
     }
 }

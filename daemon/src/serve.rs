@@ -49,7 +49,9 @@ const MAX_STREAMS: u32 = 128;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The service name that Hubble's clients ask the health of; "" is the server as a whole.
-const HEALTH_NAMES: [&str; 2] = ["", "hubble.server.Observer"];
+const HEALTH_NAMES: [&str; 3] = ["", "hubble.server.Observer", READY];
+/// The service name that a readiness probe asks the health of: serving once what is told is complete.
+pub const READY: &str = "ready";
 /// What reflection lists.
 const SERVICES: [&str; 3] = ["observer.Observer", "peer.Peer", "grpc.health.v1.Health"];
 
@@ -172,6 +174,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Says whether what is served is complete; it is, unless this says otherwise.
+    pub async fn set_ready(&self, ready: bool) {
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.health.set_service_status(READY, status).await;
     }
 
     /// Waits until a listener ends by itself, which none should. Pends for ever if there is none.

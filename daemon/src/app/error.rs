@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use weir_cluster::manifest::ManifestError;
+use weir_cluster::watch::WatchError;
 use weir_proto::place::PlaceError;
 
 use crate::capture::file::FileError;
@@ -26,6 +27,15 @@ pub enum AppError {
     /// The cluster's manifests.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The Kubernetes watch.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// What `check` found.
+    #[error("{count} of what weir needs here {} missing; see above", if *count == 1 { "is" } else { "are" })]
+    Check {
+        /// How many checks failed.
+        count: usize,
+    },
     /// Capturing.
     #[error(transparent)]
     Live(#[from] LiveError),

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use weir_cluster::Cluster;
-use weir_cluster::manifest::Snapshot;
 use weir_proto::flow::{Flow, LostEvent, LostEventSource};
 
 use crate::capture::{Input, Loss};
@@ -21,9 +20,10 @@ use crate::serve::{Clock, Node, PeerNode, PreviousRun, Run, Server, Status, Stop
 use crate::track::{self, Tracker};
 use crate::worker::{Stop, Worker};
 
+use super::cluster::{self, Feed, Source};
 use super::record::Recording;
 use super::sources::Sources;
-use super::{AppError, STOP_DEADLINE, clock, manifests, node, serving};
+use super::{AppError, STOP_DEADLINE, clock, node, serving};
 
 /// Time passes for the tracker at least so often.
 const TICK: Duration = Duration::from_millis(20);
@@ -62,8 +62,12 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     let server = runtime.block_on(Server::start(node, &serving::listen(&args.serve)))?;
     let recording = args.record.as_deref().map(|file| Recording::begin(file, &name, run)).transpose()?;
     let (sources, inputs) = Sources::start(&args.capture)?;
-    let (watcher, snapshots) = manifests::watch(files, Arc::clone(&status))?;
+    let (source, feed) = cluster::start(args, files, &runtime, &status)?;
+    runtime.block_on(server.set_ready(source.is_ready()));
     let pump = Pump {
+        feed,
+        peers_told: Instant::now(),
+        peers_stale: true,
         pipeline: pipeline(args, &name, run)?,
         cluster,
         writer,
@@ -75,10 +79,10 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
         cluster_name: args.cluster.cluster_name.clone(),
         port,
     };
-    let pump = Worker::spawn("pipeline", move |stop| pump.run(&inputs, &snapshots, &stop))
+    let pump = Worker::spawn("pipeline", move |stop| pump.run(&inputs, &stop))
         .map_err(|cause| AppError::Start { what: "the pipeline", cause })?;
     tracing::info!(node = name, run, addresses = ?server.addresses(), "capturing and serving");
-    let parts = Parts { server, sources, watcher, pump };
+    let parts = Parts { server, sources, source, pump };
     runtime.block_on(parts.until_stopped(&status))
 }
 
@@ -101,7 +105,7 @@ fn pipeline(args: &RunArgs, name: &str, run: u64) -> Result<Pipeline, AppError> 
 /// Everything that runs, in the order in which it is stopped.
 struct Parts {
     sources: Sources,
-    watcher: Worker,
+    source: Source,
     pump: Worker,
     server: Server,
 }
@@ -117,6 +121,7 @@ impl Parts {
                 failed = self.server.failed() => break failed.map_err(AppError::from),
                 _ = look.tick() => {
                     self.look(status);
+                    self.server.set_ready(self.source.is_ready()).await;
                     if let Some(what) = self.ended() {
                         break Err(AppError::Ended { what });
                     }
@@ -135,6 +140,7 @@ impl Parts {
 
     /// What the sources count and say.
     fn look(&mut self, status: &Status) {
+        self.source.look(status);
         let counts = self.sources.counts();
         status.frames_dropped_kernel.store(counts.kernel_dropped, Ordering::Relaxed);
         status.frames_dropped_queue.store(counts.queue_dropped, Ordering::Relaxed);
@@ -154,8 +160,9 @@ impl Parts {
 
     /// Sources first, so that what they read still goes through; readers get the rest; then the server.
     async fn stop(self) {
-        let Self { sources, watcher, pump, server } = self;
-        for ended in [sources.stop(STOP_DEADLINE), watcher.stop(STOP_DEADLINE), pump.stop(STOP_DEADLINE)] {
+        let Self { sources, source, pump, server } = self;
+        let ends = [sources.stop(STOP_DEADLINE), source.stop(STOP_DEADLINE).await, pump.stop(STOP_DEADLINE)];
+        for ended in ends {
             if let Err(error) = ended {
                 tracing::error!("{error}");
             }
@@ -168,6 +175,10 @@ impl Parts {
 
 /// The pipeline's thread: inputs and cluster changes in, flows into the ring.
 struct Pump {
+    feed: Feed,
+    /// When the nodes were last looked at, and whether there may be news since.
+    peers_told: Instant,
+    peers_stale: bool,
     pipeline: Pipeline,
     cluster: Cluster,
     writer: Writer,
@@ -181,7 +192,7 @@ struct Pump {
 }
 
 impl Pump {
-    fn run(mut self, inputs: &Receiver<Input>, snapshots: &Receiver<Snapshot>, stop: &Stop) {
+    fn run(mut self, inputs: &Receiver<Input>, stop: &Stop) {
         let mut ticked = Instant::now();
         loop {
             match inputs.recv_timeout(TICK) {
@@ -195,7 +206,7 @@ impl Pump {
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                self.tick(snapshots);
+                self.tick();
             }
         }
         self.step(Pipeline::finish);
@@ -211,11 +222,17 @@ impl Pump {
         self.recording = None;
     }
 
-    fn tick(&mut self, snapshots: &Receiver<Snapshot>) {
+    fn tick(&mut self) {
         let now = clock::now();
-        if let Ok(snapshot) = snapshots.try_recv() {
-            self.cluster.replace(snapshot.objects, now);
-            self.peers.send_replace(node::peers(&self.cluster, &self.cluster_name, self.port));
+        self.peers_stale |= self.feed.apply_to(&mut self.cluster, now);
+        if self.peers_stale && self.peers_told.elapsed() >= STATUS_INTERVAL {
+            (self.peers_stale, self.peers_told) = (false, Instant::now());
+            let peers = node::peers(&self.cluster, &self.cluster_name, self.port);
+            self.peers.send_if_modified(|told| {
+                let news = *told != peers;
+                *told = peers;
+                news
+            });
         }
         self.step(|pipeline, cluster, out| pipeline.advance(now.saturating_sub(LAG), cluster, out));
         let counts = self.pipeline.counts();

@@ -158,7 +158,11 @@ fn difference(before: &BTreeMap<InterfaceId, Device>, now: &BTreeMap<InterfaceId
     gone.chain(rest).collect()
 }
 
-fn read_links() -> io::Result<Vec<Link>> {
+/// All devices there are, those too that are not captured.
+///
+/// # Errors
+/// As the kernel says; no capability is needed.
+pub fn read_links() -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
     dump(&wire::link_request(), |whole| links.extend(wire::parse_link(whole)))?;
     let mut addressed = BTreeSet::new();

@@ -13,7 +13,7 @@ use weir_proto::observer::observer_client::ObserverClient;
 
 use super::world::{World, limits, loopback, node};
 use crate::ring::ring;
-use crate::serve::{Clock, Listen, ServeError, Server, preload};
+use crate::serve::{Clock, Listen, READY, ServeError, Server, preload};
 
 async fn start(listen: &Listen) -> Result<Server, ServeError> {
     let (_writer, ring) = ring(limits(1));
@@ -90,6 +90,21 @@ async fn health_is_told_under_hubbles_name() {
         assert_eq!(answer.status().as_str_name(), "SERVING", "{name:?}");
     }
     assert!(health.check(HealthCheckRequest { service: "nobody".into() }).await.is_err());
+}
+
+#[tokio::test]
+async fn a_daemon_that_does_not_know_its_cluster_yet_is_alive_and_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("daemon.sock");
+    let server = start(&at(&path)).await.unwrap();
+    let mut health = HealthClient::new(over_socket(&path).await);
+    for (ready, said) in [(false, "NOT_SERVING"), (true, "SERVING")] {
+        server.set_ready(ready).await;
+        for (name, said) in [(READY, said), ("", "SERVING")] {
+            let answer = health.check(HealthCheckRequest { service: name.into() }).await.unwrap();
+            assert_eq!(answer.into_inner().status().as_str_name(), said, "{name:?}");
+        }
+    }
 }
 
 /// Both versions of reflection have the same messages under two names.
