@@ -11,23 +11,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::flow::{Flow, FlowFilter};
+use crate::matching::End;
 
-pub(crate) mod ends;
+mod ends;
 mod error;
-pub(crate) mod http;
-pub(crate) mod kubernetes;
-pub(crate) mod l4;
-pub(crate) mod names;
-pub(crate) mod pattern;
-pub(crate) mod selector;
+mod http;
+mod kubernetes;
+mod l4;
+mod names;
+mod narrow;
 #[cfg(test)]
 mod tests;
 mod tracing;
 mod verdict;
 mod weir;
 
-pub use ends::End;
 pub use error::{FilterError, List, Reason};
+pub use narrow::Lists;
 
 /// The most values that all filters of one request may name together. Each costs time at every flow.
 pub const MAX_VALUES: usize = 10_000;
@@ -35,6 +35,9 @@ pub const MAX_VALUES: usize = 10_000;
 /// The most regular expressions that all filters of one request may hold together. Each may take up to
 /// 1 MiB of memory, and as much again for its cache.
 pub const MAX_PATTERNS: usize = 64;
+
+/// The fields whose values are regular expressions.
+const PATTERNS: [&str; 3] = ["dns_query", "http_path", "http_url"];
 
 /// A condition on one flow.
 type Predicate = Box<dyn Fn(&Flow) -> bool + Send + Sync>;
@@ -117,7 +120,7 @@ macro_rules! table {
 /// The one table of all fields of `flow.FlowFilter`.
 #[rustfmt::skip]
 fn conditions(wire: &FlowFilter, into: &mut Conditions<'_>) -> Result<(), FilterError> {
-    use ends::End::{Destination, Source};
+    use End::{Destination, Source};
     http::check_event_types(wire, into)?;
     table! { wire, into, apart from { experimental, weir },
         source_ip                => |text| ends::address(Source, text),
@@ -220,7 +223,7 @@ impl Conditions<'_> {
         if self.budget.values > MAX_VALUES {
             return Err(Reason::TooManyValues);
         }
-        if pattern::FIELDS.contains(&field) {
+        if PATTERNS.contains(&field) {
             self.budget.patterns += 1;
         }
         if self.budget.patterns > MAX_PATTERNS {

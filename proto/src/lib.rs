@@ -35,6 +35,7 @@ mod drawn;
 pub mod filter;
 pub mod json;
 pub mod mask;
+pub mod matching;
 pub mod place;
 pub mod query;
 pub mod time;

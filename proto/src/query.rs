@@ -25,6 +25,7 @@ mod fields;
 mod help;
 mod parse;
 mod read;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -37,7 +38,6 @@ pub use error::{Problem, QueryError};
 pub use field::{Field, Kind, Scope};
 pub use fields::FIELDS;
 pub use help::help;
-pub use wire::Lists;
 pub use words::Words;
 
 /// The grammar, as it is printed in the help.
@@ -97,12 +97,6 @@ impl Query {
     #[must_use]
     pub const fn patterns(&self) -> usize {
         self.patterns
-    }
-
-    /// The filters that let pass what both the given ones and this query do.
-    #[must_use]
-    pub fn narrow(&self, lists: Lists) -> Lists {
-        wire::narrow(&self.expr, lists)
     }
 }
 

@@ -12,9 +12,9 @@ use clap::{Arg, ArgMatches, Command};
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::transport::Channel;
+use weir_proto::filter::Lists;
 use weir_proto::observer::ServerStatusRequest;
 use weir_proto::observer::observer_client::ObserverClient;
-use weir_proto::query::Lists;
 use weir_proto::weir::v1::ConnectionsRequest;
 use weir_proto::weir::v1::weir_client::WeirClient;
 

@@ -12,10 +12,11 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
 use prost_types::FieldMask;
+use weir_proto::filter::Lists;
 use weir_proto::flow::FlowFilter;
 use weir_proto::json;
 use weir_proto::observer::GetFlowsRequest;
-use weir_proto::query::{Lists, Query, QueryError};
+use weir_proto::query::{Query, QueryError};
 
 use crate::print::{Format, Output};
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::selector::SelectorError;
 use super::{MAX_PATTERNS, MAX_VALUES};
+use crate::matching::Malformed;
 use crate::query::QueryError;
 
 /// A value in the filters of a request that can't be compiled: `whitelist[0].source_ip[2]: ...`.
@@ -43,9 +43,9 @@ impl fmt::Display for List {
 /// What can be wrong with one value of a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// The empty text where something must be named.
-    #[error("is empty")]
-    Empty,
+    /// Not what values of its kind are written like.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// Not an address, nor a range of them.
     #[error("{0:?} is neither an IP address nor a CIDR, as 10.0.0.7 or fd00:1::/64")]
     Address(String),
@@ -63,43 +63,9 @@ pub enum Reason {
         "never matches beside an event_type filter without type 129 (l7): add that type, or leave event_type out"
     )]
     NeedsL7Events,
-    /// Not a regular expression.
-    #[error("{pattern:?} is not a usable regular expression: {why}")]
-    Pattern {
-        /// As it was sent.
-        pattern: String,
-        /// In one line, with the position where there is one.
-        why: String,
-    },
-    /// A character that names don't have.
-    #[error(
-        "{pattern:?} has {character:?} at position {position}: a name pattern is made of a-z 0-9 - _ . and *"
-    )]
-    NameCharacter {
-        /// As it was sent.
-        pattern: String,
-        /// The character.
-        character: char,
-        /// Which character it is, from 0.
-        position: usize,
-    },
-    /// A name that ends in two dots.
-    #[error("{0:?} ends in more than one dot")]
-    TrailingDots(String),
     /// A node pattern with more than one slash.
     #[error("{0:?} has more than one slash: write node, or cluster/node")]
     Slashes(String),
-    /// Not a label selector.
-    #[error("{selector:?} is not a label selector: {error}")]
-    Selector {
-        /// As it was sent.
-        selector: String,
-        /// What and where.
-        error: SelectorError,
-    },
-    /// A workload without any name.
-    #[error("names neither a workload nor a kind")]
-    EmptyWorkload,
     /// CEL is not understood.
     #[error("CEL expressions are not supported yet; use the other fields of the filter")]
     CelUnsupported,

@@ -1,20 +1,12 @@
 //! Fields about HTTP messages. Only flows of event type 129 (l7) carry one.
 
-use std::borrow::Cow;
-
-use super::{Conditions, FilterError, Predicate, Reason, pattern, predicate};
-use crate::flow::layer7::Record;
-use crate::flow::{Flow, FlowFilter, Http, HttpHeader};
+use super::{Conditions, FilterError, Predicate, Reason, predicate};
+use crate::flow::{FlowFilter, HttpHeader};
+use crate::matching::http::{message, path_of};
+use crate::matching::pattern;
 
 /// The type number of L7 events.
 const L7_EVENT: i32 = 129;
-
-pub(crate) fn message(flow: &Flow) -> Option<&Http> {
-    match flow.l7.as_ref()?.record.as_ref()? {
-        Record::Http(http) => Some(http),
-        _ => None,
-    }
-}
 
 /// Refuses a filter that asks for HTTP and, by `event_type`, for events that never carry it.
 pub(super) fn check_event_types(wire: &FlowFilter, at: &Conditions<'_>) -> Result<(), FilterError> {
@@ -79,60 +71,4 @@ pub(super) fn url(text: &str) -> Result<Predicate, Reason> {
 pub(super) fn header(wanted: &HttpHeader) -> Result<Predicate, Reason> {
     let wanted = wanted.clone();
     predicate(move |flow| message(flow).is_some_and(|http| http.headers.contains(&wanted)))
-}
-
-/// The decoded path of a request target: an absolute URL or an absolute path (RFC 9112 section 3.2), without its query.
-/// Nothing for what is neither.
-pub(crate) fn path_of(url: &str) -> Option<Cow<'_, str>> {
-    let target = url.split_once('?').map_or(url, |(target, _)| target);
-    if target.starts_with('/') || target == "*" {
-        return decode(target);
-    }
-    let (scheme, rest) = target.split_once(':')?;
-    let scheme_like = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    let after = rest.strip_prefix("//").filter(|_| scheme_like)?;
-    decode(after.find('/').map_or("", |slash| &after[slash..]))
-}
-
-/// Percent-decoding (RFC 3986 section 2.1); nothing if an escape is malformed.
-fn decode(path: &str) -> Option<Cow<'_, str>> {
-    if !path.contains('%') {
-        return Some(Cow::Borrowed(path));
-    }
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            decoded.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            decoded.push(byte);
-        }
-    }
-    Some(Cow::Owned(String::from_utf8_lossy(&decoded).into_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::path_of;
-
-    #[test]
-    fn path_is_what_lies_between_authority_and_query() {
-        for (url, path) in [
-            ("/api/v1?x=/no", Some("/api/v1")),
-            ("http://shop.example:8080/a/b?q", Some("/a/b")),
-            ("http://shop.example", Some("")),
-            ("/a%20b", Some("/a b")),
-            ("/a%2", None),
-            ("/a%zz", None),
-            ("*", Some("*")),
-            ("api/v1", None),
-            ("", None),
-            ("1http://x/y", None),
-        ] {
-            assert_eq!(path_of(url).as_deref(), path, "{url}");
-        }
-    }
 }

@@ -1,43 +1,12 @@
 //! Fields about what Kubernetes calls the ends: pod, namespace, Service, labels, workload, identity, cluster; and the
 //! node that reports the flow.
 
-use super::ends::End;
-use super::names::Glob;
-use super::selector::Selector;
 use super::{Predicate, Reason, predicate};
 use crate::flow::Workload;
-
-/// The namespace that a name without one is looked for in, as kubectl does.
-const DEFAULT_NAMESPACE: &str = "default";
+use crate::matching::{End, Glob, Malformed, NamespacedPrefix, Selector};
 
 /// The cluster of a node whose name says none.
 const DEFAULT_CLUSTER: &str = "default";
-
-/// `namespace/prefix`: the exact namespace, and the beginning of the name.
-pub(crate) struct NamespacedPrefix {
-    /// Empty: any.
-    namespace: String,
-    prefix: String,
-}
-
-impl NamespacedPrefix {
-    /// `ns/` is a whole namespace, `/pfx` any namespace, `pfx` the default one. What follows a second slash is ignored.
-    pub(crate) fn parse(text: &str) -> Result<Self, Reason> {
-        if text.is_empty() {
-            return Err(Reason::Empty);
-        }
-        let (namespace, rest) = text.split_once('/').unwrap_or((DEFAULT_NAMESPACE, text));
-        let prefix = rest.split_once('/').map_or(rest, |(prefix, _)| prefix);
-        Ok(Self { namespace: namespace.to_owned(), prefix: prefix.to_owned() })
-    }
-
-    /// An end without any name is never meant.
-    pub(crate) fn matches(&self, namespace: &str, name: &str) -> bool {
-        let named = !(namespace.is_empty() && name.is_empty());
-        let in_namespace = self.namespace.is_empty() || self.namespace == namespace;
-        named && in_namespace && name.starts_with(&self.prefix)
-    }
-}
 
 /// `source_pod`, `destination_pod`.
 pub(super) fn pod(end: End, text: &str) -> Result<Predicate, Reason> {
@@ -62,18 +31,14 @@ pub(super) fn service(end: End, text: &str) -> Result<Predicate, Reason> {
 
 /// `source_label`, `destination_label`: a label selector.
 pub(super) fn labels(end: End, text: &str) -> Result<Predicate, Reason> {
-    let wanted = selector(text)?;
+    let wanted = Selector::parse(text)?;
     predicate(move |flow| wanted.matches(end.endpoint(flow).map_or(&[][..], |endpoint| &endpoint.labels)))
 }
 
 /// `node_labels`: a label selector on the node that reports the flow.
 pub(super) fn node_labels(text: &str) -> Result<Predicate, Reason> {
-    let wanted = selector(text)?;
+    let wanted = Selector::parse(text)?;
     predicate(move |flow| wanted.matches(&flow.node_labels))
-}
-
-fn selector(text: &str) -> Result<Selector, Reason> {
-    Selector::parse(text).map_err(|error| Reason::Selector { selector: text.to_owned(), error })
 }
 
 /// `source_identity`, `destination_identity`; an end without one has 0.
@@ -85,7 +50,7 @@ pub(super) fn identity(end: End, wanted: u32) -> Result<Predicate, Reason> {
 pub(super) fn workload(end: End, wanted: &Workload) -> Result<Predicate, Reason> {
     let Workload { name, kind } = wanted.clone();
     if name.is_empty() && kind.is_empty() {
-        return Err(Reason::EmptyWorkload);
+        return Err(Malformed::EmptyWorkload.into());
     }
     predicate(move |flow| {
         end.endpoint(flow).is_some_and(|endpoint| {
@@ -99,7 +64,7 @@ pub(super) fn workload(end: End, wanted: &Workload) -> Result<Predicate, Reason>
 /// `source_cluster_name`, `destination_cluster_name`: the exact name.
 pub(super) fn cluster(end: End, text: &str) -> Result<Predicate, Reason> {
     if text.is_empty() {
-        return Err(Reason::Empty);
+        return Err(Malformed::Empty.into());
     }
     let wanted = text.to_owned();
     predicate(move |flow| end.endpoint(flow).is_some_and(|endpoint| endpoint.cluster_name == wanted))
@@ -108,7 +73,7 @@ pub(super) fn cluster(end: End, text: &str) -> Result<Predicate, Reason> {
 /// `node_name`: `node` or `cluster/node`, each a pattern as of names; an empty one matches all.
 pub(super) fn node_name(text: &str) -> Result<Predicate, Reason> {
     if text.is_empty() {
-        return Err(Reason::Empty);
+        return Err(Malformed::Empty.into());
     }
     let (cluster, node) = text.split_once('/').unwrap_or(("", text));
     if node.contains('/') {

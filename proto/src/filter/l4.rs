@@ -1,35 +1,9 @@
 //! Fields about protocols: of layer 3, 4 and 7, and TCP's flags.
 
 use super::{Predicate, Reason, predicate};
+use crate::flow::TcpFlags;
 use crate::flow::layer4::Protocol;
-use crate::flow::layer7::Record;
-use crate::flow::{Flow, TcpFlags};
-
-pub(crate) type CarriedBy = fn(&Flow) -> bool;
-
-/// The protocols that `protocol` names, and what a flow of each carries.
-#[expect(deprecated, reason = "old flows may still carry Kafka")]
-pub(crate) const PROTOCOLS: [(&str, CarriedBy); 11] = [
-    ("icmp", |flow| matches!(l4(flow), Some(Protocol::IcmPv4(_) | Protocol::IcmPv6(_)))),
-    ("icmpv4", |flow| matches!(l4(flow), Some(Protocol::IcmPv4(_)))),
-    ("icmpv6", |flow| matches!(l4(flow), Some(Protocol::IcmPv6(_)))),
-    ("tcp", |flow| matches!(l4(flow), Some(Protocol::Tcp(_)))),
-    ("udp", |flow| matches!(l4(flow), Some(Protocol::Udp(_)))),
-    ("sctp", |flow| matches!(l4(flow), Some(Protocol::Sctp(_)))),
-    ("vrrp", |flow| matches!(l4(flow), Some(Protocol::Vrrp(_)))),
-    ("igmp", |flow| matches!(l4(flow), Some(Protocol::Igmp(_)))),
-    ("dns", |flow| matches!(l7(flow), Some(Record::Dns(_)))),
-    ("http", |flow| matches!(l7(flow), Some(Record::Http(_)))),
-    ("kafka", |flow| matches!(l7(flow), Some(Record::Kafka(_)))),
-];
-
-fn l4(flow: &Flow) -> Option<&Protocol> {
-    flow.l4.as_ref()?.protocol.as_ref()
-}
-
-fn l7(flow: &Flow) -> Option<&Record> {
-    flow.l7.as_ref()?.record.as_ref()
-}
+use crate::matching::protocol::{PROTOCOLS, l4};
 
 /// `protocol`: a name from [`PROTOCOLS`], in any case.
 pub(super) fn protocol(text: &str) -> Result<Predicate, Reason> {

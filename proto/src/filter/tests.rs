@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
 
-use super::names::Glob;
 use super::*;
 use crate::DESCRIPTORS;
+use crate::matching::Glob;
 
 fn descriptor(name: &str) -> MessageDescriptor {
     let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();

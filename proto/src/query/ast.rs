@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::field::{Field, Kind};
 use super::value;
-use crate::filter::End;
+use crate::matching::End;
 
 /// A query or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]

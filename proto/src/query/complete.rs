@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::field::{Field, Kind, Scope};
 use super::fields::FIELDS;
 use super::parse::{Parser, Place};
-use crate::filter::End;
+use crate::matching::End;
 
 /// What could stand at the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::filter::Reason;
+use crate::matching::Malformed;
 
 /// What is wrong with a query, and where. Positions and lengths count characters, positions from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub enum Problem {
     },
     /// A value that the field refuses.
     #[error("{0}")]
-    Refused(Box<Reason>),
+    Refused(Box<Malformed>),
     /// A term should stand here.
     #[error("expected a term, found {0}")]
     NoTerm(String),

@@ -4,12 +4,8 @@ use std::sync::Arc;
 
 use super::ast::{Expr, Term, Test, Value};
 use super::field::{Datum, Field, Kind, Sink};
-use crate::filter::Reason;
-use crate::filter::kubernetes::NamespacedPrefix;
-use crate::filter::names::Glob;
-use crate::filter::pattern;
-use crate::filter::selector::Selector;
 use crate::flow::Flow;
+use crate::matching::{Glob, Malformed, NamespacedPrefix, Selector, pattern};
 
 /// A compiled query.
 pub(super) type Predicate = Arc<dyn Fn(&Flow) -> bool + Send + Sync>;
@@ -17,7 +13,7 @@ pub(super) type Predicate = Arc<dyn Fn(&Flow) -> bool + Send + Sync>;
 type Matcher = Box<dyn Fn(Datum<'_>) -> bool + Send + Sync>;
 
 /// Compiles the whole.
-pub(super) fn predicate(expr: &Expr) -> Result<Predicate, Reason> {
+pub(super) fn predicate(expr: &Expr) -> Result<Predicate, Malformed> {
     let all = |parts: &[Expr]| parts.iter().map(predicate).collect::<Result<Vec<_>, _>>();
     Ok(match expr {
         Expr::And(parts) => {
@@ -36,7 +32,7 @@ pub(super) fn predicate(expr: &Expr) -> Result<Predicate, Reason> {
     })
 }
 
-fn term_predicate(term: &Term) -> Result<Predicate, Reason> {
+fn term_predicate(term: &Term) -> Result<Predicate, Malformed> {
     let matcher = matcher(term.field, &term.test)?;
     let (read, sides) = (term.field.read, term.field.sides(term.end));
     Ok(Arc::new(move |flow| {
@@ -50,7 +46,7 @@ fn term_predicate(term: &Term) -> Result<Predicate, Reason> {
 }
 
 /// Compiles one test.
-pub(super) fn matcher(field: &'static Field, test: &Test) -> Result<Matcher, Reason> {
+pub(super) fn matcher(field: &'static Field, test: &Test) -> Result<Matcher, Malformed> {
     Ok(match test {
         Test::Present => {
             let zero_counts = matches!(&field.kind, Kind::Words(words) if words.zero_counts);
@@ -84,7 +80,7 @@ pub(super) fn matcher(field: &'static Field, test: &Test) -> Result<Matcher, Rea
 }
 
 /// What `=` means for a value of a kind.
-fn equal(field: &'static Field, value: &Value) -> Result<Matcher, Reason> {
+fn equal(field: &'static Field, value: &Value) -> Result<Matcher, Malformed> {
     Ok(match value {
         Value::Number(wanted) => {
             let wanted = *wanted;
@@ -105,7 +101,7 @@ fn equal(field: &'static Field, value: &Value) -> Result<Matcher, Reason> {
     })
 }
 
-fn equal_text(field: &'static Field, text: &str) -> Result<Matcher, Reason> {
+fn equal_text(field: &'static Field, text: &str) -> Result<Matcher, Malformed> {
     let wanted = text.to_owned();
     Ok(match field.kind {
         Kind::AnyCase => {
@@ -130,14 +126,13 @@ fn equal_text(field: &'static Field, text: &str) -> Result<Matcher, Reason> {
             })
         }
         Kind::Labels => {
-            let wanted = Selector::parse(text)
-                .map_err(|error| Reason::Selector { selector: text.to_owned(), error })?;
+            let wanted = Selector::parse(text)?;
             Box::new(move |datum| matches!(datum, Datum::Labels(labels) if wanted.matches(labels)))
         }
         Kind::Workload => {
             let (kind, name) = workload(text);
             if kind.is_empty() && name.is_empty() {
-                return Err(Reason::EmptyWorkload);
+                return Err(Malformed::EmptyWorkload);
             }
             Box::new(move |datum| {
                 let Datum::Name(seen_kind, seen_name) = datum else { return false };

@@ -5,8 +5,8 @@ use std::fmt;
 use super::ast::Test;
 use super::fields::FIELDS;
 use super::words::Words;
-use crate::filter::End;
 use crate::flow::{Flow, FlowFilter};
+use crate::matching::End;
 
 /// A field of the language: one line of the table in `fields`.
 pub struct Field {

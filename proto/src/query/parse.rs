@@ -1,12 +1,13 @@
-//! Text -> [`Expr`]: a recursive descent over the characters, bounded in depth. What it was reading when it stopped is
+//! Text -> [`Expr`]: a recursive descent, bounded in depth. What it was reading when it stopped is
 //! kept, which is what completion goes by.
 
 use super::ast::{Comparison, Expr, Term, Test, Value};
 use super::error::{Problem, QueryError};
 use super::field::{Field, Kind, Scope, nearest};
 use super::fields::{ANY, FIELDS};
+use super::scan::{Parsed, Scanner, is_word};
 use super::{MAX_DEPTH, MAX_LENGTH, MAX_PATTERNS, evaluate, value};
-use crate::filter::End;
+use crate::matching::End;
 
 /// Words of the grammar itself.
 pub(super) const KEYWORDS: [&str; 4] = ["and", "or", "not", "in"];
@@ -26,19 +27,11 @@ pub(super) enum Place {
 }
 
 pub(super) struct Parser {
-    text: Vec<char>,
-    at: usize,
+    scan: Scanner,
     depth: usize,
     patterns: usize,
     /// What was read last, and from where.
     pub(super) place: (usize, Place),
-}
-
-type Parsed<T> = Result<T, QueryError>;
-
-/// True for characters that a word without quotes is made of.
-pub(super) fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || "._/:*-@%+".contains(c)
 }
 
 /// True if a word is neither a field nor of the grammar.
@@ -62,29 +55,29 @@ fn resolve(name: &str) -> Option<(Option<End>, &'static Field)> {
 
 impl Parser {
     pub(super) fn new(text: &str) -> Self {
-        Self { text: text.chars().collect(), at: 0, depth: 0, patterns: 0, place: (0, Place::Term) }
+        Self { scan: Scanner::new(text), depth: 0, patterns: 0, place: (0, Place::Term) }
     }
 
     /// The whole text.
     pub(super) fn query(&mut self) -> Parsed<Expr> {
-        if self.text.len() > MAX_LENGTH {
-            return Err(self.error(MAX_LENGTH, Problem::TooLong));
+        if self.scan.text.len() > MAX_LENGTH {
+            return Err(self.scan.error(MAX_LENGTH, Problem::TooLong));
         }
-        self.skip_space();
-        self.place = (self.at, Place::Term);
-        if self.at == self.text.len() {
+        self.scan.skip_space();
+        self.place = (self.scan.at, Place::Term);
+        if self.scan.at == self.scan.text.len() {
             return Ok(Expr::And(Vec::new()));
         }
         let parsed = self.or()?;
-        match self.peek() {
+        match self.scan.peek() {
             None => Ok(parsed),
-            Some(_) => Err(self.error_over(self.at, 1, Problem::Parenthesis("opened"))),
+            Some(_) => Err(self.scan.error_over(self.scan.at, 1, Problem::Parenthesis("opened"))),
         }
     }
 
     fn or(&mut self) -> Parsed<Expr> {
         let mut any = vec![self.and()?];
-        while self.keyword("or") {
+        while self.scan.keyword("or") {
             any.push(self.and()?);
         }
         Ok(joined(any, Expr::Or))
@@ -93,8 +86,8 @@ impl Parser {
     fn and(&mut self) -> Parsed<Expr> {
         let mut all = vec![self.not()?];
         loop {
-            let required = self.keyword("and");
-            let over = self.peek().is_none_or(|c| c == ')') || self.is_keyword("or");
+            let required = self.scan.keyword("and");
+            let over = self.scan.peek().is_none_or(|c| c == ')') || self.scan.is_keyword("or");
             if over && !required {
                 return Ok(joined(all, Expr::And));
             }
@@ -105,29 +98,29 @@ impl Parser {
     fn not(&mut self) -> Parsed<Expr> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(self.error(self.at, Problem::TooDeep));
+            return Err(self.scan.error(self.scan.at, Problem::TooDeep));
         }
-        self.skip_space();
-        self.place = (self.at, Place::Term);
-        let negated = self.keyword("not") || self.symbol("!");
+        self.scan.skip_space();
+        self.place = (self.scan.at, Place::Term);
+        let negated = self.scan.keyword("not") || self.scan.symbol("!");
         let parsed = if negated { Expr::Not(Box::new(self.not()?)) } else { self.primary()? };
         self.depth -= 1;
         Ok(parsed)
     }
 
     fn primary(&mut self) -> Parsed<Expr> {
-        let start = self.at;
-        match self.peek() {
+        let start = self.scan.at;
+        match self.scan.peek() {
             Some('(') => {
-                self.at += 1;
+                self.scan.at += 1;
                 let inner = self.or()?;
-                if !self.symbol(")") {
-                    return Err(self.error_over(start, 1, Problem::Parenthesis("closed")));
+                if !self.scan.symbol(")") {
+                    return Err(self.scan.error_over(start, 1, Problem::Parenthesis("closed")));
                 }
                 Ok(inner)
             }
             Some('"' | '\'') => {
-                let word = self.quoted()?;
+                let word = self.scan.quoted()?;
                 self.after(None);
                 Ok(anything(word))
             }
@@ -137,30 +130,30 @@ impl Parser {
     }
 
     fn no_term(&self) -> QueryError {
-        let rest: String = self.text[self.at..].iter().take(2).collect();
+        let rest: String = self.scan.text[self.scan.at..].iter().take(2).collect();
         let suggestion = [("&&", "and"), ("||", "or")].iter().find(|(symbol, _)| *symbol == rest);
         if let Some((_, word)) = suggestion {
-            let mut error = self.error_over(self.at, 2, Problem::NoTerm(format!("{rest:?}")));
+            let mut error = self.scan.error_over(self.scan.at, 2, Problem::NoTerm(format!("{rest:?}")));
             error.suggestion = Some((*word).to_owned());
             return error;
         }
-        match self.text.get(self.at) {
-            None => self.error_over(self.at, 0, Problem::NoTerm("the end".to_owned())),
+        match self.scan.text.get(self.scan.at) {
+            None => self.scan.error_over(self.scan.at, 0, Problem::NoTerm("the end".to_owned())),
             Some(c) if "=!~<>),(".contains(*c) => {
-                self.error_over(self.at, 1, Problem::NoTerm(format!("{:?}", c.to_string())))
+                self.scan.error_over(self.scan.at, 1, Problem::NoTerm(format!("{:?}", c.to_string())))
             }
-            Some(c) => self.error_over(self.at, 1, Problem::Character(*c)),
+            Some(c) => self.scan.error_over(self.scan.at, 1, Problem::Character(*c)),
         }
     }
 
     /// From a word on.
     fn term(&mut self) -> Parsed<Expr> {
-        let start = self.at;
-        let word = self.word();
-        let end = self.at;
+        let start = self.scan.at;
+        let word = self.scan.word();
+        let end = self.scan.at;
         if KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(&word)) {
-            self.at = start;
-            return Err(self.error_over(start, end - start, Problem::NoTerm(format!("{word:?}"))));
+            self.scan.at = start;
+            return Err(self.scan.error_over(start, end - start, Problem::NoTerm(format!("{word:?}"))));
         }
         let list = self.list_operator();
         let operator = if list.is_some() { None } else { self.operator() };
@@ -189,23 +182,23 @@ impl Parser {
 
     /// `in` (false) or `not in` (true), if it stands here.
     fn list_operator(&mut self) -> Option<bool> {
-        let before = self.at;
-        if self.keyword("in") {
+        let before = self.scan.at;
+        if self.scan.keyword("in") {
             return Some(false);
         }
-        if self.keyword("not") && self.keyword("in") {
+        if self.scan.keyword("not") && self.scan.keyword("in") {
             return Some(true);
         }
-        self.at = before;
+        self.scan.at = before;
         None
     }
 
     fn operator(&mut self) -> Option<&'static str> {
-        let before = self.at;
-        self.skip_space();
-        let found = OPERATORS.into_iter().find(|operator| self.symbol(operator));
+        let before = self.scan.at;
+        self.scan.skip_space();
+        let found = OPERATORS.into_iter().find(|operator| self.scan.symbol(operator));
         if found.is_none() {
-            self.at = before;
+            self.scan.at = before;
         }
         found
     }
@@ -226,8 +219,8 @@ impl Parser {
         };
         if !fits {
             let problem = Problem::Operator { field: field.name, operator };
-            let start = self.at - operator.len();
-            let mut error = self.error_over(start.max(after), operator.len(), problem);
+            let start = self.scan.at - operator.len();
+            let mut error = self.scan.error_over(start.max(after), operator.len(), problem);
             error.suggestion = Some("=".to_owned());
             return Err(error);
         }
@@ -238,9 +231,9 @@ impl Parser {
         let (start, bound) = self.value(field)?;
         match bound {
             Value::Number(bound) => Ok((Test::Compare(comparison, bound), false)),
-            _ => Err(self.error_over(
+            _ => Err(self.scan.error_over(
                 start,
-                self.at - start,
+                self.scan.at - start,
                 Problem::Operator { field: field.name, operator },
             )),
         }
@@ -256,56 +249,56 @@ impl Parser {
             Value::Text(word) if ["true", "yes"].contains(&word.as_str()) => Ok((Test::Present, negated)),
             Value::Text(word) if ["false", "no"].contains(&word.as_str()) => Ok((Test::Present, !negated)),
             _ => {
-                let value: String = self.text[start..self.at].iter().collect();
+                let value: String = self.scan.text[start..self.scan.at].iter().collect();
                 let expected = "true or false";
-                Err(self.error_over(start, self.at - start, Problem::Value { value, expected }))
+                Err(self.scan.error_over(start, self.scan.at - start, Problem::Value { value, expected }))
             }
         }
     }
 
     fn pattern(&mut self, field: &'static Field) -> Parsed<Test> {
         self.begin_value(field);
-        let start = self.at;
-        let pattern = match self.text.get(self.at) {
-            Some('"' | '\'') => self.quoted()?,
-            _ => self.raw_pattern(),
+        let start = self.scan.at;
+        let pattern = match self.scan.text.get(self.scan.at) {
+            Some('"' | '\'') => self.scan.quoted()?,
+            _ => self.scan.raw_pattern(),
         };
         self.patterns += 1;
         if pattern.is_empty() {
-            return Err(self.error_over(start, self.at - start, Problem::NoValue(field.name)));
+            return Err(self.scan.error_over(start, self.scan.at - start, Problem::NoValue(field.name)));
         }
         if self.patterns > MAX_PATTERNS {
-            return Err(self.error_over(start, self.at - start, Problem::TooManyPatterns));
+            return Err(self.scan.error_over(start, self.scan.at - start, Problem::TooManyPatterns));
         }
         self.checked(field, Test::Matches(pattern), start)
     }
 
     /// A list in parentheses or without.
     fn list(&mut self, field: &'static Field) -> Parsed<Vec<Value>> {
-        self.skip_space();
-        let start = self.at;
-        if !self.symbol("(") {
+        self.scan.skip_space();
+        let start = self.scan.at;
+        if !self.scan.symbol("(") {
             return self.values(field);
         }
         let values = self.values(field)?;
-        if self.symbol(")") {
+        if self.scan.symbol(")") {
             Ok(values)
         } else {
-            Err(self.error_over(start, 1, Problem::Parenthesis("closed")))
+            Err(self.scan.error_over(start, 1, Problem::Parenthesis("closed")))
         }
     }
 
     fn values(&mut self, field: &'static Field) -> Parsed<Vec<Value>> {
         if matches!(field.kind, Kind::Flag) {
             let problem = Problem::Operator { field: field.name, operator: "in" };
-            return Err(self.error(self.at, problem));
+            return Err(self.scan.error(self.scan.at, problem));
         }
         let mut values = Vec::new();
         loop {
             values.push(self.value(field)?.1);
-            let before = self.at;
-            if !self.symbol(",") {
-                self.at = before;
+            let before = self.scan.at;
+            if !self.scan.symbol(",") {
+                self.scan.at = before;
                 return Ok(values);
             }
         }
@@ -314,23 +307,23 @@ impl Parser {
     /// One value and where it starts.
     fn value(&mut self, field: &'static Field) -> Parsed<(usize, Value)> {
         self.begin_value(field);
-        let start = self.at;
-        let text = match self.text.get(self.at) {
-            Some('"' | '\'') => self.quoted()?,
-            _ => self.take_while(|c| !c.is_whitespace() && c != ',' && c != ')'),
+        let start = self.scan.at;
+        let text = match self.scan.text.get(self.scan.at) {
+            Some('"' | '\'') => self.scan.quoted()?,
+            _ => self.scan.take_while(|c| !c.is_whitespace() && c != ',' && c != ')'),
         };
         if text.is_empty() {
-            return Err(self.error_over(start, self.at - start, Problem::NoValue(field.name)));
+            return Err(self.scan.error_over(start, self.scan.at - start, Problem::NoValue(field.name)));
         }
         let value = value::parse(field, &text).map_err(|(problem, suggestion)| {
-            let mut error = self.error_over(start, self.at - start, problem);
+            let mut error = self.scan.error_over(start, self.scan.at - start, problem);
             error.suggestion = suggestion;
             error
         })?;
         let test = self.checked(field, Test::AnyOf(vec![value]), start)?;
         match test {
             Test::AnyOf(mut values) if !values.is_empty() => Ok((start, values.remove(0))),
-            _ => Err(self.error(start, Problem::NoValue(field.name))),
+            _ => Err(self.scan.error(start, Problem::NoValue(field.name))),
         }
     }
 
@@ -338,7 +331,9 @@ impl Parser {
     fn checked(&self, field: &'static Field, test: Test, start: usize) -> Parsed<Test> {
         match evaluate::matcher(field, &test) {
             Ok(_) => Ok(test),
-            Err(reason) => Err(self.error_over(start, self.at - start, Problem::Refused(Box::new(reason)))),
+            Err(reason) => {
+                Err(self.scan.error_over(start, self.scan.at - start, Problem::Refused(Box::new(reason))))
+            }
         }
     }
 
@@ -349,125 +344,29 @@ impl Parser {
             _ => ("", word),
         };
         if let Some(field) = Field::of_name(name) {
-            let mut error = self.error_over(start, end - start, Problem::NoEnds(field.name));
+            let mut error = self.scan.error_over(start, end - start, Problem::NoEnds(field.name));
             error.suggestion = Some(field.name.to_owned());
             return error;
         }
         let names = FIELDS.iter().filter(|field| prefix.is_empty() || field.scope == Scope::Ends);
         let names = names.flat_map(|field| std::iter::once(&field.name).chain(field.aliases));
-        let mut error = self.error_over(start, end - start, Problem::Field(word.to_owned()));
+        let mut error = self.scan.error_over(start, end - start, Problem::Field(word.to_owned()));
         error.suggestion = nearest(name, names.copied()).map(|near| format!("{prefix}{near}"));
         error
     }
 
     fn begin_value(&mut self, field: &'static Field) {
-        self.skip_space();
-        self.place = (self.at, Place::Value(field));
+        self.scan.skip_space();
+        self.place = (self.scan.at, Place::Value(field));
     }
 
     /// Notes that a term is over, once a space follows it.
     fn after(&mut self, last: Option<&'static Field>) {
-        let before = self.at;
-        self.skip_space();
-        if self.at > before && self.at == self.text.len() {
-            self.place = (self.at, Place::AfterTerm(last));
+        let before = self.scan.at;
+        self.scan.skip_space();
+        if self.scan.at > before && self.scan.at == self.scan.text.len() {
+            self.place = (self.scan.at, Place::AfterTerm(last));
         }
-    }
-
-    /// `"..."` or `'...'`. A backslash makes a quotation mark or a backslash ordinary and is one itself before others.
-    fn quoted(&mut self) -> Parsed<String> {
-        let start = self.at;
-        let quote = self.text[self.at];
-        let mut text = String::new();
-        self.at += 1;
-        while let Some(c) = self.text.get(self.at).copied() {
-            self.at += 1;
-            match (c, self.text.get(self.at).copied()) {
-                ('\\', Some(next @ ('"' | '\'' | '\\'))) => {
-                    text.push(next);
-                    self.at += 1;
-                }
-                _ if c == quote => return Ok(text),
-                _ => text.push(c),
-            }
-        }
-        let length = self.text.len() - start;
-        self.at = self.text.len();
-        Err(self.error_over(start, length, Problem::Quote))
-    }
-
-    /// Up to a space or a parenthesis that it did not open.
-    fn raw_pattern(&mut self) -> String {
-        let mut open = 0usize;
-        self.take_while(|c| {
-            match c {
-                '(' => open += 1,
-                ')' if open == 0 => return false,
-                ')' => open -= 1,
-                _ => {}
-            }
-            !c.is_whitespace()
-        })
-    }
-
-    fn word(&mut self) -> String {
-        self.take_while(is_word)
-    }
-
-    fn take_while(&mut self, mut wanted: impl FnMut(char) -> bool) -> String {
-        let start = self.at;
-        while self.text.get(self.at).is_some_and(|c| wanted(*c)) {
-            self.at += 1;
-        }
-        self.text[start..self.at].iter().collect()
-    }
-
-    fn skip_space(&mut self) {
-        while self.text.get(self.at).is_some_and(|c| c.is_whitespace()) {
-            self.at += 1;
-        }
-    }
-
-    /// The next character that is no space.
-    fn peek(&mut self) -> Option<char> {
-        self.skip_space();
-        self.text.get(self.at).copied()
-    }
-
-    /// Steps over a symbol if it is next.
-    fn symbol(&mut self, symbol: &str) -> bool {
-        self.skip_space();
-        let found = symbol.chars().enumerate().all(|(offset, c)| self.text.get(self.at + offset) == Some(&c));
-        if found {
-            self.at += symbol.chars().count();
-        }
-        found
-    }
-
-    fn is_keyword(&mut self, keyword: &str) -> bool {
-        let before = self.at;
-        let found = self.keyword(keyword);
-        self.at = before;
-        found
-    }
-
-    /// Steps over a keyword if it is next and whole.
-    fn keyword(&mut self, keyword: &str) -> bool {
-        let before = self.at;
-        self.skip_space();
-        if self.word().eq_ignore_ascii_case(keyword) {
-            return true;
-        }
-        self.at = before;
-        false
-    }
-
-    fn error(&self, position: usize, problem: Problem) -> QueryError {
-        self.error_over(position, self.text.len().saturating_sub(position), problem)
-    }
-
-    const fn error_over(&self, position: usize, length: usize, problem: Problem) -> QueryError {
-        QueryError { position, length, problem, suggestion: None }
     }
 }
 

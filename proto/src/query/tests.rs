@@ -2,7 +2,7 @@
 //! complement, and a request's filters let pass what the text does.
 
 use super::*;
-use crate::filter::Filter;
+use crate::filter::{Filter, Lists};
 use crate::flow::Flow;
 use crate::json;
 
@@ -210,7 +210,7 @@ fn completion_knows_where_it_stands() {
 
 #[test]
 fn words_of_protocols_are_in_the_filters_order() {
-    let known: Vec<&str> = crate::filter::l4::PROTOCOLS.iter().map(|(name, _)| *name).collect();
+    let known: Vec<&str> = crate::matching::protocol::PROTOCOLS.iter().map(|(name, _)| *name).collect();
     let words: Vec<String> = words::PROTOCOL.all().map(|(word, _)| word).collect();
     assert_eq!(words, known);
 }

@@ -170,6 +170,6 @@ pub(super) fn quote(text: &str) -> String {
 /// A word to look for; quoted where it would read as something else.
 pub(super) fn print_word(text: &str) -> String {
     let quoted = quote(text);
-    let bare = text.chars().all(super::parse::is_word) && super::parse::is_only_text(text);
+    let bare = text.chars().all(super::scan::is_word) && super::parse::is_only_text(text);
     if bare || quoted.starts_with('"') { quoted } else { format!("\"{text}\"") }
 }

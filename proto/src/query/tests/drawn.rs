@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::filter::End;
 use crate::flow::FlowFilter;
+use crate::matching::End;
 
 /// Values that the drawn flows may carry, by kind.
 fn value(field: &'static Field) -> BoxedStrategy<Value> {
@@ -164,7 +164,7 @@ proptest! {
     fn a_term_that_a_filter_has_a_field_for_means_that_field(term in term(), flow in drawn_flow()) {
         prop_assume!(valid(&term));
         let Expr::Term(term) = &term else { unreachable!() };
-        let Some(filters) = wire::exact(term) else { return Ok(()) };
+        let Some(filters) = term.filters() else { return Ok(()) };
         prop_assert!(filters.iter().all(|filter| *filter != FlowFilter::default()));
         let filter = Filter::compile(&filters, &[]).unwrap();
         prop_assert_eq!(filter.matches(&flow), passes(&term.to_string(), &flow), "{} as {:?}", term, filters);

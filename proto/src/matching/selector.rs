@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Malformed;
+
 /// The source in a selector's key that stands for every source.
 const ANY_SOURCE: &str = "any";
 
@@ -77,7 +79,11 @@ enum Test {
 
 impl Selector {
     /// Parses a selector; the empty one matches everything.
-    pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
+        Self::requirements(text).map_err(|error| Malformed::Selector { selector: text.to_owned(), error })
+    }
+
+    fn requirements(text: &str) -> Result<Self, SelectorError> {
         let mut parser = Parser { tokens: tokens(text), next: 0, end: text.chars().count() };
         let mut requirements = Vec::new();
         if parser.peek().is_none() {
@@ -381,7 +387,7 @@ mod tests {
             (":a", "\":a\" at position 0 can't be the key of a label"),
             ("!", "found the end at position 1, expected the key of a label"),
         ] {
-            assert_eq!(Selector::parse(text).unwrap_err().to_string(), message, "{text}");
+            assert_eq!(Selector::requirements(text).unwrap_err().to_string(), message, "{text}");
         }
     }
 

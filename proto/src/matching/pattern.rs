@@ -8,21 +8,18 @@ use std::fmt::Write as _;
 
 use regex::{Regex, RegexBuilder};
 
-use super::Reason;
+use super::Malformed;
 
 /// Bound of the memory one compiled expression may take, in bytes, for its program and again for its cache.
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
-/// The fields whose values are regular expressions.
-pub(super) const FIELDS: [&str; 3] = ["dns_query", "http_path", "http_url"];
-
 /// Compiles an expression of Go's dialect.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, Reason> {
+pub(crate) fn compile(pattern: &str) -> Result<Regex, Malformed> {
     RegexBuilder::new(&translate(pattern))
         .size_limit(MAX_COMPILED_BYTES)
         .dfa_size_limit(MAX_COMPILED_BYTES)
         .build()
-        .map_err(|error| Reason::Pattern { pattern: pattern.to_owned(), why: in_one_line(&error) })
+        .map_err(|error| Malformed::Pattern { pattern: pattern.to_owned(), why: in_one_line(&error) })
 }
 
 /// The crate shows syntax errors as a picture of several lines; its last line says what is wrong.
