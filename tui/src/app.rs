@@ -22,6 +22,7 @@ use crate::client::{self, ClientError, MAX_MESSAGE_BYTES};
 use crate::observe::{self, Ask};
 use crate::print::{ConnectionPrinter, FlowPrinter, print_status, status_json};
 use crate::screen;
+use crate::shell;
 
 /// The name that Hubble's clients ask the health of.
 const HEALTH_SERVICE: &str = "hubble.server.Observer";
@@ -68,6 +69,7 @@ pub fn command() -> Command {
                     .help("How to print"),
             ),
         )
+        .subcommands(shell::commands(&["observe", "query", "status"]))
 }
 
 /// Parses, runs, and says how it went.
@@ -108,6 +110,8 @@ async fn run(matches: &ArgMatches) -> Result<()> {
         }
         Some(("query", _)) => Ok(writeln!(io::stdout(), "{}", weir_proto::query::help().trim_end())?),
         Some(("status", given)) => status(given).await,
+        Some(("completions", given)) => Ok(shell::completions(command(), given, &mut io::stdout())?),
+        Some(("man", given)) => Ok(shell::man(command(), given, &mut io::stdout())?),
         _ if io::stdin().is_terminal() && io::stdout().is_terminal() => screen(matches).await,
         _ => Ok(command().print_help()?),
     }

@@ -11,6 +11,7 @@ mod model;
 mod observe;
 mod print;
 mod screen;
+mod shell;
 mod view;
 
 use std::process::ExitCode;
