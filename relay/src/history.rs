@@ -11,7 +11,7 @@ use weir_proto::flow::LostEvent;
 use weir_proto::relay::NodeState;
 
 use crate::moment::UnixNanos;
-use crate::node::NodeName;
+use crate::node::{NodeName, Place};
 use crate::peer::Record;
 
 /// Limits of the ring.
@@ -155,6 +155,19 @@ impl History {
     #[must_use]
     pub fn nodes(&self) -> usize {
         self.ring().by_node.len()
+    }
+
+    /// Place of the oldest flow of a node.
+    #[must_use]
+    pub fn oldest_of(&self, node: &NodeName) -> Option<Place> {
+        let ring = self.ring();
+        if !ring.by_node.contains_key(node) {
+            return None;
+        }
+        ring.entries.iter().find_map(|entry| match entry {
+            Entry::Flow(record) if record.node == *node => Some(record.place),
+            _ => None,
+        })
     }
 
     /// At most `limit` entries from `cursor` on.

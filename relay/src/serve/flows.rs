@@ -22,18 +22,24 @@ use weir_proto::relay::{NodeState, NodeStatusEvent};
 use super::request::{Question, Start};
 use crate::history::{Cursor, Entry, History, Lost, Status};
 use crate::moment::UnixNanos;
-use crate::node::NodeName;
+use crate::node::{NodeName, Place};
 use crate::peer::Record;
 use crate::stop::Stop;
 
 /// Entries looked at before others get their turn.
 const CHUNK: usize = 256;
 
+/// Told to who goes on after a flow that the relay no longer has, or never had.
+const FORGOTTEN: &str = "the flow to go on after is not remembered: the answer begins with the oldest that is, and what \
+                         other nodes told in between is lost or comes again";
+
 /// Where a walk begins.
 #[derive(Debug, Default)]
 struct Beginning {
     /// First entry of each node that is told; all of them where it is not listed.
     from: HashMap<NodeName, u64>,
+    /// What is said before the first of them.
+    said: Vec<GetFlowsResponse>,
 }
 
 /// Messages for one client.
@@ -64,16 +70,16 @@ impl FlowStream {
     ) -> Self {
         let wake = WatchStream::from_changes(history.wake());
         let end = history.end();
-        let (cursor, beginning) = begin(&question, &history, end).await;
+        let (cursor, beginning) = begin(&question, relay, &history, end).await;
         Self {
             question,
             relay: relay.to_owned(),
             history,
             cursor,
-            beginning,
             asked_at: end.position,
             told: HashMap::new(),
-            ready: greeting.iter().map(encode).collect(),
+            ready: greeting.iter().chain(&beginning.said).map(encode).collect(),
+            beginning,
             done: false,
             wake,
             stop: WatchStream::new(stop.into_receiver()),
@@ -190,29 +196,52 @@ fn matches(question: &Question, record: &Record) -> bool {
     question.filter.is_everything() || question.filter.matches(&record.decode_flow())
 }
 
-async fn begin(question: &Question, history: &History, end: Cursor) -> (Cursor, Beginning) {
+async fn begin(question: &Question, relay: &str, history: &History, end: Cursor) -> (Cursor, Beginning) {
     match &question.start {
         Start::Newest => (end, Beginning::default()),
         Start::Oldest => (history.oldest(), Beginning::default()),
         Start::Last(number) => rewind(question, history, end, *number).await,
-        Start::After(node, place) => {
-            let mut before = end;
-            loop {
-                let back = history.read_back(before, CHUNK);
-                let Some((last, _)) = back.last() else {
-                    return (history.oldest(), Beginning::default());
-                };
-                let is_it =
-                    |entry: &Entry| matches!(entry, Entry::Flow(r) if r.node == *node && r.place == *place);
-                if let Some(index) = back.iter().position(|(_, entry)| is_it(entry)) {
-                    let after = index.checked_sub(1).and_then(|index| back.get(index));
-                    return (after.map_or(before, |(cursor, _)| *cursor), Beginning::default());
-                }
-                before = *last;
-                tokio::task::yield_now().await;
+        Start::After(node, place) => match behind(history, end, node, *place).await {
+            Some(cursor) => (cursor, Beginning::default()),
+            None => {
+                let said = forgotten(relay, history, node, *place);
+                (history.oldest(), Beginning { said, ..Beginning::default() })
             }
-        }
+        },
     }
+}
+
+/// Behind the flow of this place, if it is remembered.
+async fn behind(history: &History, end: Cursor, node: &NodeName, place: Place) -> Option<Cursor> {
+    let is_it =
+        |entry: &Entry| matches!(entry, Entry::Flow(record) if record.node == *node && record.place == place);
+    let mut before = end;
+    loop {
+        let back = history.read_back(before, CHUNK);
+        let (last, _) = back.last()?;
+        if let Some(index) = back.iter().position(|(_, entry)| is_it(entry)) {
+            let after = index.checked_sub(1).and_then(|index| back.get(index));
+            return Some(after.map_or(before, |(cursor, _)| *cursor));
+        }
+        before = *last;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What is lost to who goes on after a place that is not remembered: of its node to the unit, of others in words.
+fn forgotten(relay: &str, history: &History, node: &NodeName, place: Place) -> Vec<GetFlowsResponse> {
+    let now = UnixNanos::now();
+    let oldest = history.oldest_of(node).filter(|oldest| oldest.run == place.run);
+    let lost = oldest.map_or(0, |oldest| oldest.seq.saturating_sub(place.seq.saturating_add(1)));
+    let event = LostEvent {
+        source: LostEventSource::HubbleRingBuffer.into(),
+        num_events_lost: lost,
+        ..LostEvent::default()
+    };
+    let counted = (lost > 0).then(|| response(node.as_str(), now, ResponseTypes::LostEvents(event)));
+    let names = vec![node.to_string()];
+    let rest = nodes_event(relay, now, NodeState::NodeError, names, FORGOTTEN.to_owned());
+    counted.into_iter().chain([rest]).collect()
 }
 
 /// Back to where each node has `number` flows that match.
@@ -321,3 +350,6 @@ pub fn nodes_event(
     let event = NodeStatusEvent { state_change: state.into(), node_names, message };
     response(from, at, ResponseTypes::NodeStatus(event))
 }
+
+#[cfg(test)]
+mod tests;
