@@ -17,7 +17,6 @@ mod watched;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -27,7 +26,7 @@ pub use count::WatchStats;
 pub use error::WatchError;
 use follow::Follower;
 pub use gather::{Applied, Changes};
-pub use kind::{KINDS, Kind, VERBS};
+pub use kind::{Absent, KINDS, Kind, VERBS, with_substitutes};
 pub use pace::Pace;
 pub use probe::{Probe, probe};
 
@@ -79,20 +78,6 @@ struct Batch {
     listed: Option<ObjectKind>,
 }
 
-type Following = BoxFuture<'static, ()>;
-
-/// One for each row of the table.
-const FOLLOWERS: [fn(Follower) -> Following; KINDS.len()] = [
-    |follower| Box::pin(follower.run::<0>()),
-    |follower| Box::pin(follower.run::<1>()),
-    |follower| Box::pin(follower.run::<2>()),
-    |follower| Box::pin(follower.run::<3>()),
-    |follower| Box::pin(follower.run::<4>()),
-    |follower| Box::pin(follower.run::<5>()),
-    |follower| Box::pin(follower.run::<6>()),
-    |follower| Box::pin(follower.run::<7>()),
-];
-
 /// A running watch: the owner of its tasks, which end with it.
 #[derive(Debug)]
 pub struct Watch {
@@ -114,8 +99,8 @@ impl Watch {
         let (batches, taken) = mpsc::channel(QUEUE);
         let follower = Follower { client, settings, counters: Arc::clone(&counters), batches };
         let mut tasks = JoinSet::new();
-        for follow in FOLLOWERS {
-            tasks.spawn(follow(follower.clone()));
+        for kind in &KINDS {
+            tasks.spawn(follower.clone().run(kind));
         }
         Ok((Self { tasks, ended: 0, counters }, Changes::new(taken)))
     }

@@ -35,8 +35,22 @@ impl Server {
             why: error.to_string(),
         };
         let kubeconfig = Kubeconfig::read_from(file).map_err(wrong)?;
+        let named = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
+        let asks_for_proxy = named.filter_map(|cluster| cluster.proxy_url.clone()).collect::<Vec<_>>();
         let options = KubeConfigOptions::default();
-        Config::from_custom_kubeconfig(kubeconfig, &options).await.map(Self).map_err(wrong)
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong)?;
+        if let Some(proxy) = config.proxy_url.take() {
+            let proxy = proxy.to_string();
+            if asks_for_proxy.iter().any(|asked| proxy.starts_with(asked.trim_end_matches('/'))) {
+                return Err(WatchError::Kubeconfig {
+                    file: file.display().to_string(),
+                    why: "its cluster is reached by a proxy (proxy-url), which weir does not speak with"
+                        .to_owned(),
+                });
+            }
+            tracing::warn!("HTTPS_PROXY is not used: the API server is asked directly");
+        }
+        Ok(Self(config))
     }
 
     /// Its address.

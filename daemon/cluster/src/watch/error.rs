@@ -4,7 +4,7 @@ use kube::core::Status;
 use kube::runtime::watcher;
 use thiserror::Error;
 
-use super::kind::Kind;
+use super::kind::{Absent, Kind};
 
 /// Why the watch cannot begin.
 #[derive(Debug, Error)]
@@ -46,10 +46,15 @@ pub(super) enum Then {
 }
 
 pub(super) fn then(error: &watcher::Error, kind: &Kind) -> Then {
+    // The watcher would go on behind an event that cannot be read, and what it told would be missed.
+    if let watcher::Error::WatchFailed(kube::Error::SerdeError(_)) | watcher::Error::NoResourceVersion = error
+    {
+        return Then::Relist;
+    }
     let Some(status) = status_of(error) else { return Then::Retry };
     let begun = !matches!(error, watcher::Error::InitialListFailed(_));
     match status.code {
-        404 if kind.optional => Then::Absent,
+        404 if kind.absent != Absent::Never => Then::Absent,
         410 if matches!(error, watcher::Error::WatchError(_)) => Then::Lists,
         404 | 410 if begun => Then::Relist,
         _ if begun && is_of_the_future(status) => Then::Relist,

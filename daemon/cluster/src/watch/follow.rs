@@ -14,11 +14,12 @@ use tokio::sync::mpsc::Sender;
 
 use super::count::Counters;
 use super::error::{Then, then, words};
+use super::kind::{Absent, Kind};
 use super::watched::Watched;
 use super::{Batch, Settings};
 use crate::Change;
 use crate::manifest::convert::FieldError;
-use crate::object::ObjectKey;
+use crate::object::{ObjectKey, ObjectKind};
 
 /// Changes handed over at once, at most.
 pub(super) const BATCH: usize = 500;
@@ -33,6 +34,7 @@ pub(super) struct Follower {
 }
 
 /// Why a stream of events is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     /// To begin with a new list.
     Relist,
@@ -43,55 +45,104 @@ enum Left {
 }
 
 impl Follower {
-    /// Follows the kind at index `K` of the table until nobody takes the batches any more.
-    pub(super) async fn run<const K: usize>(self) {
+    /// Follows one kind of the table until nobody takes the batches any more.
+    pub(super) async fn run(self, kind: &'static Kind) {
+        let mut substituted = None;
         loop {
-            match self.follow::<K>().await {
-                Left::Relist => {}
-                Left::Absent => tokio::time::sleep(self.settings.absent_retry).await,
-                Left::Unwanted => return,
+            let left = match self.follow(kind, kind.object, substituted).await {
+                Left::Absent => self.without(kind, &mut substituted).await,
+                other => other,
+            };
+            if left == Left::Unwanted {
+                return;
             }
         }
     }
 
-    async fn follow<const K: usize>(&self) -> Left {
+    /// What is done while the server does not have the kind; after a while it is looked for again.
+    async fn without(&self, kind: &'static Kind, substituted: &mut Option<ObjectKind>) -> Left {
+        let again = tokio::time::sleep(self.settings.absent_retry);
+        let Absent::Instead(other) = kind.absent else {
+            let sent = self.send(vec![Change::Only(kind.object, HashSet::new())], Some(kind.object)).await;
+            if sent == Some(Left::Unwanted) {
+                return Left::Unwanted;
+            }
+            again.await;
+            return Left::Relist;
+        };
+        *substituted = Some(other.object);
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                () = &mut again => return Left::Relist,
+                left = self.follow(other, kind.object, Some(kind.object)) => if left == Left::Unwanted {
+                    return left;
+                },
+            }
+        }
+    }
+
+    /// One watcher's events, until it must be left. Its list counts as that of `listed`, and ends what there is of the kind
+    /// that it stands in for, or that stood in for it.
+    async fn follow(&self, kind: &'static Kind, listed: ObjectKind, ends: Option<ObjectKind>) -> Left {
+        let following = Following { follower: self, kind, listed, ends };
+        if kind.metadata_only { following.run::<true>().await } else { following.run::<false>().await }
+    }
+
+    /// Hands changes over.
+    async fn send(&self, changes: Vec<Change>, listed: Option<ObjectKind>) -> Option<Left> {
+        if changes.is_empty() && listed.is_none() {
+            return None;
+        }
+        let batch = Batch { at: (self.settings.clock)(), changes, listed };
+        self.batches.send(batch).await.is_err().then_some(Left::Unwanted)
+    }
+}
+
+/// A kind that is followed, and what its list means.
+struct Following<'a> {
+    follower: &'a Follower,
+    kind: &'static Kind,
+    listed: ObjectKind,
+    ends: Option<ObjectKind>,
+}
+
+impl Following<'_> {
+    async fn run<const METADATA_ONLY: bool>(&self) -> Left {
+        let Follower { client, settings, counters, .. } = self.follower;
         let config = watcher::Config {
-            timeout: Some(self.settings.watch_seconds),
-            page_size: Some(self.settings.page_size),
+            timeout: Some(settings.watch_seconds),
+            page_size: Some(settings.page_size),
             ..watcher::Config::default()
         };
-        let events = watcher::watcher(Api::<Watched<K>>::all(self.client.clone()), config);
-        let mut chunks = pin!(events.ready_chunks(BATCH));
-        let mut gathered = Gathered::<K>::default();
+        let api = Api::<Watched<METADATA_ONLY>>::all_with(client.clone(), &self.kind);
+        let mut chunks = pin!(watcher::watcher(api, config).ready_chunks(BATCH));
+        let mut gathered = Gathered::new(self.kind);
         while let Some(chunk) = chunks.next().await {
-            let at = (self.settings.clock)();
             let mut left = None;
             for event in chunk {
                 match event {
-                    Ok(event) => left = gathered.take(event, &self.counters).or(left),
-                    Err(error) => left = self.failed::<K>(&error, &mut gathered).or(left),
+                    Ok(event) => left = gathered.take(event, counters).or(left),
+                    Err(error) => left = self.failed(&error).or(left),
                 }
             }
-            let changes = std::mem::take(&mut gathered.changes);
-            let listed = std::mem::take(&mut gathered.listed).then_some(Watched::<K>::KIND.object);
-            let news = !changes.is_empty() || listed.is_some();
-            if news && self.batches.send(Batch { at, changes, listed }).await.is_err() {
-                return Left::Unwanted;
+            let mut changes = std::mem::take(&mut gathered.changes);
+            let listed = std::mem::take(&mut gathered.listed).then_some(self.listed);
+            if listed.is_some() {
+                changes.extend(self.ends.map(|kind| Change::Only(kind, HashSet::new())));
             }
-            if let Some(left) = left {
+            if let Some(left) = self.follower.send(changes, listed).await.or(left) {
                 return left;
             }
         }
         Left::Relist
     }
 
-    fn failed<const K: usize>(&self, error: &watcher::Error, gathered: &mut Gathered<K>) -> Option<Left> {
-        let kind = Watched::<K>::KIND;
+    fn failed(&self, error: &watcher::Error) -> Option<Left> {
+        let Self { follower: Follower { counters, .. }, kind, .. } = self;
         match then(error, kind) {
             Then::Absent => {
-                tracing::info!("the API server has no {}; done without", kind.resource());
-                gathered.changes.push(Change::Only(kind.object, HashSet::new()));
-                gathered.listed = true;
+                tracing::info!("the API server has no {}", kind.resource());
                 Some(Left::Absent)
             }
             Then::Lists => {
@@ -99,13 +150,13 @@ impl Follower {
                 None
             }
             Then::Relist => {
-                Counters::add(&self.counters.failures);
+                Counters::add(&counters.failures);
                 tracing::info!("{} are listed anew: {error}", kind.resource());
                 Some(Left::Relist)
             }
             Then::Retry => {
-                Counters::add(&self.counters.failures);
-                self.counters.trouble(kind, words(error, kind));
+                Counters::add(&counters.failures);
+                counters.trouble(kind, words(error, kind));
                 None
             }
         }
@@ -113,7 +164,8 @@ impl Follower {
 }
 
 /// What came and is not handed over yet.
-struct Gathered<const K: usize> {
+struct Gathered {
+    kind: &'static Kind,
     changes: Vec<Change>,
     /// A list is complete.
     listed: bool,
@@ -123,15 +175,16 @@ struct Gathered<const K: usize> {
     newest: u128,
 }
 
-impl<const K: usize> Default for Gathered<K> {
-    fn default() -> Self {
-        Self { changes: Vec::new(), listed: false, named: HashSet::new(), newest: 0 }
+impl Gathered {
+    fn new(kind: &'static Kind) -> Self {
+        Self { kind, changes: Vec::new(), listed: false, named: HashSet::new(), newest: 0 }
     }
-}
 
-impl<const K: usize> Gathered<K> {
-    fn take(&mut self, event: Event<Watched<K>>, counters: &Counters) -> Option<Left> {
-        let kind = Watched::<K>::KIND;
+    fn take<const METADATA_ONLY: bool>(
+        &mut self,
+        event: Event<Watched<METADATA_ONLY>>,
+        counters: &Counters,
+    ) -> Option<Left> {
         match event {
             Event::Init => {
                 self.named.clear();
@@ -140,26 +193,23 @@ impl<const K: usize> Gathered<K> {
             Event::InitApply(watched) => {
                 Counters::add(&counters.events);
                 self.newest = self.newest.max(watched.version().unwrap_or(0));
-                let key = watched.key();
-                if let Some(object) = readable(watched, counters) {
-                    self.changes.push(object);
-                }
-                self.named.insert(key);
+                self.named.insert(watched.key(self.kind));
+                self.changes.extend(self.readable(watched, counters));
             }
             Event::InitDone => {
-                self.changes.push(Change::Only(kind.object, std::mem::take(&mut self.named)));
+                self.changes.push(Change::Only(self.kind.object, std::mem::take(&mut self.named)));
                 self.listed = true;
-                counters.settle(kind);
+                counters.settle(self.kind);
             }
             Event::Apply(watched) => {
                 let left = self.older(watched.version());
-                self.changes.extend(readable(watched, counters));
+                self.changes.extend(self.readable(watched, counters));
                 Counters::add(&counters.events);
                 return left;
             }
             Event::Delete(watched) => {
                 let left = self.older(watched.version());
-                self.changes.push(Change::Delete(watched.key()));
+                self.changes.push(Change::Delete(watched.key(self.kind)));
                 Counters::add(&counters.events);
                 return left;
             }
@@ -174,19 +224,23 @@ impl<const K: usize> Gathered<K> {
         self.newest = self.newest.max(version);
         older.then_some(Left::Relist)
     }
-}
 
-/// What follows from an object as it is now. One that says nothing used is as good as gone; one that cannot be read
-/// changes nothing.
-fn readable<const K: usize>(watched: Watched<K>, counters: &Counters) -> Option<Change> {
-    let key = watched.key();
-    match watched.object {
-        Ok(Some(object)) => Some(Change::Apply(object)),
-        Ok(None) => Some(Change::Delete(key)),
-        Err(FieldError { object, field, why }) => {
-            Counters::add(&counters.unreadable);
-            tracing::warn!("cannot read {object}: field {field}: {why}; what was known of it stays");
-            None
+    /// What follows from an object as it is now. One that says nothing used is as good as gone; one that cannot be read
+    /// changes nothing.
+    fn readable<const METADATA_ONLY: bool>(
+        &self,
+        watched: Watched<METADATA_ONLY>,
+        counters: &Counters,
+    ) -> Option<Change> {
+        let key = watched.key(self.kind);
+        match watched.reduced(self.kind) {
+            Ok(Some(object)) => Some(Change::Apply(object)),
+            Ok(None) => Some(Change::Delete(key)),
+            Err(FieldError { object, field, why }) => {
+                Counters::add(&counters.unreadable);
+                tracing::warn!("cannot read {object}: field {field}: {why}; what was known of it stays");
+                None
+            }
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use kube::api::{ListParams, WatchParams};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 
-use super::error::words;
-use super::kind::KINDS;
+use super::error::{Then, then, words};
+use super::kind::{Absent, KINDS, Kind};
 use super::watched::Watched;
 use super::{Server, WatchError};
 
@@ -24,46 +24,42 @@ pub struct Probe {
     pub outcome: Result<bool, String>,
 }
 
-type Probing = BoxFuture<'static, Probe>;
-
-/// One for each row of the table.
-const PROBES: [fn(Client) -> Probing; KINDS.len()] = [
-    |client| Box::pin(of_kind::<0>(client)),
-    |client| Box::pin(of_kind::<1>(client)),
-    |client| Box::pin(of_kind::<2>(client)),
-    |client| Box::pin(of_kind::<3>(client)),
-    |client| Box::pin(of_kind::<4>(client)),
-    |client| Box::pin(of_kind::<5>(client)),
-    |client| Box::pin(of_kind::<6>(client)),
-    |client| Box::pin(of_kind::<7>(client)),
-];
-
 /// Asks for a little of everything, in the order of the table.
 ///
 /// # Errors
 /// If no client can be made for the server.
 pub async fn probe(server: Server) -> Result<Vec<Probe>, WatchError> {
     let client = server.client(PATIENCE)?;
-    Ok(join_all(PROBES.map(|probe| probe(client.clone()))).await)
+    Ok(join_all(KINDS.iter().map(|kind| probed(&client, kind))).await)
 }
 
-async fn of_kind<const K: usize>(client: Client) -> Probe {
-    let kind = Watched::<K>::KIND;
-    let api = Api::<Watched<K>>::all(client);
+/// The kind, or what stands in for it.
+async fn probed(client: &Client, kind: &'static Kind) -> Probe {
+    let first = of_kind(client, kind).await;
+    match (&first.outcome, kind.absent) {
+        (Ok(false), Absent::Instead(other)) => of_kind(client, other).await,
+        _ => first,
+    }
+}
+
+async fn of_kind(client: &Client, kind: &'static Kind) -> Probe {
     let asked = async {
-        api.list(&ListParams::default().limit(1)).await.map_err(watcher::Error::InitialListFailed)?;
-        let short = WatchParams::default().timeout(1);
-        api.watch(&short, "0").await.map(drop).map_err(watcher::Error::WatchStartFailed)
+        if kind.metadata_only { ask::<true>(client, kind).await } else { ask::<false>(client, kind).await }
     };
     let outcome = match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(())) => Ok(true),
-        Ok(Err(watcher::Error::InitialListFailed(kube::Error::Api(status))))
-            if status.code == 404 && kind.optional =>
-        {
-            Ok(false)
-        }
+        Ok(Err(error)) if then(&error, kind) == Then::Absent => Ok(false),
         Ok(Err(error)) => Err(words(&error, kind)),
         Err(_) => Err(format!("cannot list {}: no answer within {PATIENCE:?}", kind.resource())),
     };
     Probe { resource: kind.resource(), outcome }
+}
+
+async fn ask<const METADATA_ONLY: bool>(client: &Client, kind: &'static Kind) -> watcher::Result<()> {
+    let api = Api::<Watched<METADATA_ONLY>>::all_with(client.clone(), &kind);
+    let one = ListParams::default().limit(1);
+    let list = api.list(&one).await.map_err(watcher::Error::InitialListFailed)?;
+    let version = list.metadata.resource_version.unwrap_or_default();
+    let short = WatchParams::default().timeout(1);
+    api.watch(&short, &version).await.map(drop).map_err(watcher::Error::WatchStartFailed)
 }

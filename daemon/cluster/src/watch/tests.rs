@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::follow::BATCH;
-use super::kind::KINDS;
+use super::kind::{KINDS, with_substitutes};
 use super::{Changes, Pace, QUEUE, Server as ApiServer, Settings, Watch};
 use crate::Cluster;
 use crate::manifest::convert::{TypeName, object_of};
@@ -93,7 +93,7 @@ impl Watching {
 
     /// What the server holds, as a cluster would.
     fn expected(&self) -> BTreeMap<ObjectKey, Object> {
-        let objects = KINDS.iter().flat_map(|kind| {
+        let objects = with_substitutes().flat_map(|kind| {
             let name = TypeName::new(&kind.api_version(), kind.kind);
             let of_kind = self.server.objects(kind.plural);
             of_kind.into_iter().filter_map(move |value| object_of(&name, value).ok().flatten())

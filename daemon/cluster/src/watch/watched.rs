@@ -1,6 +1,7 @@
-//! One object as it comes from the API server -> the reduced one; what is not needed is dropped here, field by field.
+//! One object as it comes from the API server: what every kind has, and the rest until it is reduced.
 //!
-//! An object that cannot be read is no failure of its list: it says why, and the others go on.
+//! An object that cannot be read is no failure of its list: it says why, and the others go on. The two types differ only in
+//! what the server is asked for, whole objects or their metadata; which kind it is says the table.
 
 use std::borrow::Cow;
 
@@ -10,27 +11,25 @@ use kube::core::DynamicResourceScope;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::kind::{KINDS, Kind};
+use super::kind::Kind;
 use crate::manifest::convert::{FieldError, TypeName, object_of};
 use crate::object::{Object, ObjectKey, ObjectName};
 
-/// An object of the kind at index `K` of the table.
+/// An object of which only the metadata is asked for, or all of it.
 #[derive(Clone, Debug)]
-pub(super) struct Watched<const K: usize> {
+pub(super) struct Watched<const METADATA_ONLY: bool> {
     /// Name, namespace and resource version alone.
     metadata: ObjectMeta,
-    /// What it is for the cluster; nothing where it says nothing that is used.
-    pub(super) object: Result<Option<Object>, FieldError>,
+    /// As it came.
+    value: Value,
 }
 
-impl<const K: usize> Watched<K> {
-    pub(super) const KIND: &'static Kind = &KINDS[K];
-
+impl<const METADATA_ONLY: bool> Watched<METADATA_ONLY> {
     /// What identifies it, read or not.
-    pub(super) fn key(&self) -> ObjectKey {
+    pub(super) fn key(&self, kind: &Kind) -> ObjectKey {
         let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
         let name = self.metadata.name.as_deref().unwrap_or_default();
-        ObjectKey { kind: Self::KIND.object, name: ObjectName::new(namespace, name) }
+        ObjectKey { kind: kind.object, name: ObjectName::new(namespace, name) }
     }
 
     /// Its resource version where that is a number, as it is in every API server that keeps its objects in etcd.
@@ -38,7 +37,16 @@ impl<const K: usize> Watched<K> {
         self.metadata.resource_version.as_deref()?.parse().ok()
     }
 
-    fn of(value: Value) -> Self {
+    /// What it is for the cluster; nothing where it says nothing that is used. All else of it ends here. What states that it
+    /// is metadata (meta.k8s.io) is the kind that was asked for all the same.
+    pub(super) fn reduced(self, kind: &Kind) -> Result<Option<Object>, FieldError> {
+        object_of(&TypeName::new(&kind.api_version(), kind.kind), self.value)
+    }
+}
+
+impl<'de, const METADATA_ONLY: bool> Deserialize<'de> for Watched<METADATA_ONLY> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
         let text = |key: &str| value.get("metadata")?.get(key)?.as_str().map(str::to_owned);
         let metadata = ObjectMeta {
             name: text("name"),
@@ -46,39 +54,32 @@ impl<const K: usize> Watched<K> {
             resource_version: text("resourceVersion"),
             ..ObjectMeta::default()
         };
-        let name = TypeName::new(&Self::KIND.api_version(), Self::KIND.kind);
-        Self { metadata, object: object_of(&name, value) }
+        Ok(Self { metadata, value })
     }
 }
 
-impl<'de, const K: usize> Deserialize<'de> for Watched<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(Self::of)
-    }
-}
-
-impl<const K: usize> Resource for Watched<K> {
-    type DynamicType = ();
+impl<const METADATA_ONLY: bool> Resource for Watched<METADATA_ONLY> {
+    type DynamicType = &'static Kind;
     type Scope = DynamicResourceScope;
 
-    fn kind((): &()) -> Cow<'_, str> {
-        Self::KIND.kind.into()
+    fn kind(kind: &&'static Kind) -> Cow<'static, str> {
+        kind.kind.into()
     }
 
-    fn group((): &()) -> Cow<'_, str> {
-        Self::KIND.group.into()
+    fn group(kind: &&'static Kind) -> Cow<'static, str> {
+        kind.group.into()
     }
 
-    fn version((): &()) -> Cow<'_, str> {
-        Self::KIND.version.into()
+    fn version(kind: &&'static Kind) -> Cow<'static, str> {
+        kind.version.into()
     }
 
-    fn plural((): &()) -> Cow<'_, str> {
-        Self::KIND.plural.into()
+    fn plural(kind: &&'static Kind) -> Cow<'static, str> {
+        kind.plural.into()
     }
 
     fn metadata_api() -> bool {
-        Self::KIND.metadata_only
+        METADATA_ONLY
     }
 
     fn meta(&self) -> &ObjectMeta {

@@ -159,6 +159,79 @@ async fn a_kind_that_the_server_does_not_have_is_done_without() {
 }
 
 #[tokio::test]
+async fn where_there_are_no_endpoint_slices_endpoints_are_watched_until_there_are() {
+    let server = shop().await;
+    server.delete("endpointslices", "shop", "web-x");
+    server.always("endpointslices", Some(Fault::Status(404, "NotFound")));
+    server.put(
+        "endpoints",
+        json!({ "metadata": { "name": "web", "namespace": "shop" },
+                "subsets": [{ "addresses": [{ "ip": "10.244.1.1" }], "ports": [{ "port": 8080 }] }] }),
+    );
+    let absent_retry = Duration::from_millis(300);
+    let mut watching = Watching::start_with(server, Settings { absent_retry, ..settings() }).await;
+    watching.until_equal().await;
+    let endpoints =
+        |this: &Watching| this.cluster.objects.keys().filter(|key| key.kind == ObjectKind::Endpoints).count();
+    assert_eq!(endpoints(&watching), 1);
+    assert_eq!(watching.watch.counters.troubles(), [""; 0]);
+
+    watching.server.always("endpointslices", None);
+    watching.server.put(
+        "endpointslices",
+        json!({ "metadata": { "name": "web-y", "namespace": "shop",
+                              "labels": { "kubernetes.io/service-name": "web" } },
+                "addressType": "IPv4", "ports": [{ "port": 8080 }], "endpoints": [{ "addresses": ["10.244.1.2"] }] }),
+    );
+    watching.until("slices took their place", |this| endpoints(this) == 0).await;
+    watching.server.delete("endpoints", "shop", "web");
+    watching.until_equal().await;
+    assert!(watching.server.asked("endpointslices").lists < 20);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_left_alone_for_as_long_as_it_says() {
+    let server = shop().await;
+    server.fault("pods", Fault::Busy(1));
+    server.fault("services", Fault::Busy(1));
+    let mut watching = Watching::start(server).await;
+    watching.until_equal().await;
+    // In the middle of a list its page is asked for again, and not the whole list.
+    let lists = watching.server.asked("pods").lists;
+    assert_eq!(lists, 2);
+    watching.server.fault("pods", Fault::ErrorEvent(410, "Expired"));
+    watching.server.fault("pods", Fault::Slow);
+    watching.server.fault("pods", Fault::Busy(1));
+    watching.server.put("pods", pod("web-9", "10.244.1.9"));
+    watching.until_equal().await;
+    assert_eq!(watching.server.asked("pods").lists, lists + 1);
+}
+
+#[tokio::test]
+async fn a_list_whose_pages_are_gone_begins_anew() {
+    let server = shop().await;
+    server.fault("pods", Fault::Slow);
+    server.fault("pods", Fault::PageGone);
+    let mut watching = Watching::start(server).await;
+    watching.until_equal().await;
+    let asked = watching.server.asked("pods");
+    assert_eq!((asked.lists, asked.pages), (2, 3));
+}
+
+#[tokio::test]
+async fn garbage_is_no_answer_and_an_event_that_was_none_is_not_missed() {
+    let server = shop().await;
+    server.fault("pods", Fault::Garbage);
+    let mut watching = Watching::start(server).await;
+    watching.until_equal().await;
+    assert_eq!(watching.server.asked("pods").lists, 2);
+    watching.server.fault("pods", Fault::GarbageEvent);
+    watching.server.put("pods", pod("web-3", "10.244.1.34"));
+    watching.until_equal().await;
+    assert_eq!(watching.server.asked("pods").lists, 3);
+}
+
+#[tokio::test]
 async fn an_object_that_cannot_be_read_costs_nothing_else() {
     let mut watching = Watching::start(shop().await).await;
     watching.until_equal().await;

@@ -12,7 +12,7 @@ impl Draw {
     }
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 11] = [
     Fault::Status(500, "InternalError"),
     Fault::Status(410, "Expired"),
     Fault::Cut,
@@ -21,6 +21,9 @@ const FAULTS: [Fault; 8] = [
     Fault::ErrorEvent(410, "Expired"),
     Fault::ErrorEvent(500, "InternalError"),
     Fault::Slow,
+    Fault::PageGone,
+    Fault::Garbage,
+    Fault::GarbageEvent,
 ];
 
 fn change(draw: &mut Draw, server: &Server) {
@@ -41,7 +44,7 @@ async fn after_any_faults_the_cluster_is_as_the_server() {
         let mut watching = Watching::start(shop().await).await;
         for round in 0..25 {
             for _ in 0..draw.below(3) {
-                let fault = FAULTS[usize::try_from(draw.below(8)).unwrap()];
+                let fault = FAULTS[usize::try_from(draw.below(11)).unwrap()];
                 watching.server.fault(if draw.below(4) == 0 { "jobs" } else { "pods" }, fault);
             }
             for _ in 0..draw.below(8) {

@@ -3,11 +3,12 @@
 //! It answers over real connections. What it holds is a log of changes, as etcd does: a watch from a version gets all that
 //! came after it, unless that was compacted away.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -23,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::super::kind::KINDS;
+use super::super::kind::{Kind, with_substitutes};
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -44,11 +45,19 @@ pub(super) enum Fault {
     ErrorEvent(u16, &'static str),
     /// The answer comes in pieces of seven bytes.
     Slow,
+    /// The server is busy and says for how many seconds it wants to be left alone, as API priority and fairness does.
+    Busy(u64),
+    /// What a list goes on from is forgotten: its next page is refused as a real server refuses it.
+    PageGone,
+    /// The answer is no JSON, as a proxy in between would give it.
+    Garbage,
+    /// A watch tells a line that is no event, and goes on behind it.
+    GarbageEvent,
 }
 
 impl Fault {
     const fn is_of_request(self) -> bool {
-        matches!(self, Self::Status(..) | Self::Silent | Self::Cut | Self::EndsAtOnce | Self::Slow)
+        !matches!(self, Self::CutInEvent | Self::ErrorEvent(..) | Self::GarbageEvent)
     }
 }
 
@@ -81,6 +90,10 @@ struct World {
     /// What is left of a list, as it was when the list began, and its version.
     pages: HashMap<String, (u64, Vec<Value>)>,
     asked: HashMap<&'static str, Asked>,
+    /// When a resource that asked to be left alone was asked for next.
+    busy_until: HashMap<&'static str, Instant>,
+    /// The credentials that came with requests, each once.
+    credentials: BTreeSet<String>,
     violations: Vec<String>,
 }
 
@@ -185,6 +198,11 @@ impl Server {
         self.world().objects.get(plural).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
+    /// The credentials that requests came with.
+    pub(super) fn credentials(&self) -> Vec<String> {
+        self.world().credentials.iter().cloned().collect()
+    }
+
     /// Requests that no watch of ours should make.
     pub(super) fn violations(&self) -> Vec<String> {
         self.world().violations.clone()
@@ -227,23 +245,47 @@ impl World {
         waiting.front().is_some_and(|fault| !fault.is_of_request()).then(|| waiting.pop_front())?
     }
 
-    fn list(&mut self, plural: &'static str, limit: usize, token: Option<&str>) -> Value {
-        let (version, mut rest) = match token.and_then(|token| self.pages.get(token)) {
+    /// A page. Items of a list do not say what they are, except where only their metadata is given.
+    fn list(&mut self, wanted: &Wanted) -> Value {
+        let Wanted { kind, limit, token, .. } = wanted;
+        let (version, mut rest) = match token.as_ref().and_then(|token| self.pages.get(token)) {
             Some(page) => page.clone(),
             None => {
-                let all = self.objects.get(plural).into_iter().flat_map(BTreeMap::values);
+                let all = self.objects.get(kind.plural).into_iter().flat_map(BTreeMap::values);
                 (self.version, all.cloned().collect())
             }
         };
-        let later = rest.split_off(limit.min(rest.len()));
+        let later = rest.split_off((*limit).min(rest.len()));
         let mut metadata = json!({ "resourceVersion": version.to_string() });
         if !later.is_empty() {
-            let token = format!("{plural}-{version}-{}", later.len());
+            let token = format!("{}/{version}+{}=", kind.plural, later.len());
             metadata["continue"] = token.clone().into();
+            metadata["remainingItemCount"] = later.len().into();
             self.pages.insert(token, (version, later));
         }
-        json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": rest })
+        if wanted.metadata_only {
+            let items: Vec<_> = rest.iter().map(metadata_of).collect();
+            return json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                           "metadata": metadata, "items": items });
+        }
+        json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata,
+                "items": rest })
     }
+}
+
+fn metadata_of(object: &Value) -> Value {
+    json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
+}
+
+/// An object as a watch tells it: with its kind, which objects in lists do not state.
+fn told(object: &Value, wanted: &Wanted) -> Value {
+    if wanted.metadata_only {
+        return metadata_of(object);
+    }
+    let mut object = object.clone();
+    object["kind"] = wanted.kind.kind.into();
+    object["apiVersion"] = wanted.kind.api_version().into();
+    object
 }
 
 #[derive(Clone)]
@@ -253,8 +295,10 @@ struct Connections {
 }
 
 /// One request, understood.
+#[derive(Clone)]
 struct Wanted {
-    plural: &'static str,
+    kind: &'static Kind,
+    metadata_only: bool,
     watch: bool,
     limit: usize,
     token: Option<String>,
@@ -284,7 +328,7 @@ impl Connections {
         let (wanted, fault) = {
             let mut world = self.world.lock().unwrap();
             let wanted = world.understand(&request);
-            let fault = wanted.as_ref().and_then(|wanted| world.fault_of_request(wanted.plural));
+            let fault = wanted.as_ref().and_then(|wanted| world.fault_of_request(wanted.kind.plural));
             (wanted, fault)
         };
         let Some(wanted) = wanted else { return Ok(status(404, "NotFound")) };
@@ -293,6 +337,19 @@ impl Connections {
             Some(Fault::Cut) => return Err(io::Error::other("cut")),
             Some(Fault::Silent) => std::future::pending().await,
             Some(Fault::EndsAtOnce) if wanted.watch => return Ok(whole(String::new(), StatusCode::OK)),
+            Some(Fault::Garbage) => return Ok(whole("<html>busy</html>\n".to_owned(), StatusCode::OK)),
+            Some(Fault::Busy(seconds)) => {
+                let until = Instant::now() + Duration::from_secs(seconds);
+                self.world.lock().unwrap().busy_until.insert(wanted.kind.plural, until);
+                let mut busy = status(429, "TooManyRequests");
+                busy.headers_mut().insert("retry-after", seconds.into());
+                return Ok(busy);
+            }
+            Some(Fault::PageGone) if wanted.token.is_some() => {
+                let mut gone = status_object(410, "Expired");
+                gone["metadata"]["continue"] = "inconsistent".into();
+                return Ok(whole(gone.to_string(), StatusCode::GONE));
+            }
             _ => {}
         }
         let answer = if wanted.watch { self.watch(&wanted) } else { self.list(&wanted) };
@@ -301,7 +358,7 @@ impl Connections {
 
     fn list(&self, wanted: &Wanted) -> Response<Body> {
         let mut world = self.world.lock().unwrap();
-        let list = world.list(wanted.plural, wanted.limit, wanted.token.as_deref());
+        let list = world.list(wanted);
         whole(list.to_string(), StatusCode::OK)
     }
 
@@ -312,7 +369,7 @@ impl Connections {
         let watching = Watching {
             world: Arc::clone(&self.world),
             news: self.news.subscribe(),
-            plural: wanted.plural,
+            wanted: wanted.clone(),
             version: wanted.version,
             then: Then::Goes,
         };
@@ -344,7 +401,7 @@ enum Then {
 struct Watching {
     world: Arc<Mutex<World>>,
     news: watch::Receiver<(u64, u64)>,
-    plural: &'static str,
+    wanted: Wanted,
     version: u64,
     then: Then,
 }
@@ -371,12 +428,18 @@ impl Watching {
             self.version = world.compacted;
             return Some(event("ERROR", &status_object(410, "Expired")));
         }
-        let (version, plural) = (self.version, self.plural);
+        let (version, plural) = (self.version, self.wanted.kind.plural);
         if let Some(fault) = world.faults.get(plural).and_then(VecDeque::front).copied()
             && let Fault::ErrorEvent(code, reason) = fault
         {
             world.fault_of_event(plural);
             return Some(event("ERROR", &status_object(code, reason)));
+        }
+        if world.faults.get(plural).and_then(VecDeque::front) == Some(&Fault::GarbageEvent) {
+            world.fault_of_event(plural);
+            // The event that it stands for is lost.
+            self.version = world.version;
+            return Some("{\"type\":\"MODIFIED\",\"object\":[]}\n".to_owned());
         }
         let from = world.log.partition_point(|(at, ..)| *at < version);
         let next = world.log[from..].iter().find(|(at, of, what, _)| {
@@ -387,7 +450,8 @@ impl Watching {
             world.log.retain(|(other, of, what, _)| (*other, *of, *what) != (at, plural, "BOOKMARK"));
             self.then = Then::Ends;
         }
-        let line = event(what, &object);
+        let line =
+            if what == "BOOKMARK" { event(what, &object) } else { event(what, &told(&object, &self.wanted)) };
         if world.fault_of_event(plural) == Some(Fault::CutInEvent) {
             self.then = Then::IsCut;
             return Some(line[..line.len() / 2].to_owned());
@@ -433,7 +497,7 @@ fn in_pieces(response: Response<Body>) -> Response<Body> {
 impl World {
     fn understand(&mut self, request: &Request<Incoming>) -> Option<Wanted> {
         let path = request.uri().path();
-        let kind = KINDS.iter().find(|kind| {
+        let kind = with_substitutes().find(|kind| {
             let root =
                 if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
             path == format!("{root}/v1/{}", kind.plural)
@@ -451,9 +515,16 @@ impl World {
             .collect();
         let number = |key: &str| query.get(key).and_then(|value| value.parse().ok());
         let watch = query.contains_key("watch");
-        let accept = request.headers().get("accept").map(|accept| accept.to_str().unwrap().to_owned());
-        if accept.unwrap_or_default().contains("PartialObjectMetadata") != kind.metadata_only {
-            self.violations.push(format!("{}: not as much as is needed", kind.plural));
+        let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        self.credentials.extend(header("authorization"));
+        let accept = header("accept").unwrap_or_default();
+        let metadata_only =
+            ["as=PartialObjectMetadata", "g=meta.k8s.io", "v=v1"].iter().all(|it| accept.contains(it));
+        if metadata_only != kind.metadata_only {
+            self.violations.push(format!("{}: not as much as is needed: {accept}", kind.plural));
+        }
+        if self.busy_until.remove(kind.plural).is_some_and(|until| Instant::now() < until) {
+            self.violations.push(format!("{}: asked for sooner than it said", kind.plural));
         }
         if watch && query.get("allowWatchBookmarks") != Some(&"true") {
             self.violations.push(format!("{}: a watch without bookmarks", kind.plural));
@@ -461,7 +532,7 @@ impl World {
         if !watch && number("limit").is_none() {
             self.violations.push(format!("{}: a list without pages", kind.plural));
         }
-        let token = query.get("continue").map(|token| (*token).to_owned());
+        let token = query.get("continue").map(|token| decoded(token));
         let asked = self.asked.entry(kind.plural).or_default();
         match (watch, &token) {
             (true, _) => asked.watches += 1,
@@ -469,11 +540,24 @@ impl World {
             (false, None) => asked.lists += 1,
         }
         Some(Wanted {
-            plural: kind.plural,
+            kind,
+            metadata_only,
             watch,
             limit: number("limit").and_then(|limit: u64| limit.try_into().ok()).unwrap_or(usize::MAX),
             token,
             version: number("resourceVersion").unwrap_or(0),
         })
     }
+}
+
+/// Percent-encoding undone (RFC 3986, section 2.1).
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let digits: String =
+            if byte == b'%' { rest.by_ref().take(2).map(char::from).collect() } else { String::new() };
+        bytes.push(u8::from_str_radix(&digits, 16).unwrap_or(byte));
+    }
+    String::from_utf8(bytes).unwrap()
 }
