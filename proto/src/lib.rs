@@ -38,6 +38,8 @@ pub mod mask;
 pub mod matching;
 pub mod place;
 pub mod query;
+#[cfg(feature = "settings")]
+pub mod settings;
 pub mod time;
 pub mod wire;
 
