@@ -1,6 +1,6 @@
 //! The composition root: the only place that constructs stages, starts threads and connects them.
 //!
-//! One module a command. Every thread and task has a name and an owner here; all end within [`STOP_DEADLINE`], sources
+//! One module a command. Every thread and task has a name and an owner here; all end within a deadline, sources
 //! first, so that what they read still reaches the readers.
 
 mod check;
@@ -22,7 +22,7 @@ pub use error::AppError;
 
 use crate::config::{Cli, Command};
 
-/// How long an orderly end may take.
+/// How long the end of a recording may take.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Does what was typed, and returns when it is over.

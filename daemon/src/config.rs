@@ -1,9 +1,11 @@
-//! What is typed (or set in the environment) -> a checked configuration, one type a command.
+//! What is typed, set in the environment or written in a file -> a checked configuration, one type a command.
 //!
-//! Everything that can be wrong with a flag is said here, before a device is opened.
+//! Everything that can be wrong with a flag is said here, before a device is opened. The variables' names and the file follow
+//! from the flags (`weir_proto::settings`).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -11,8 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "weir-daemon", version, about, long_about = None)]
 pub struct Cli {
-    /// What to log: a level, or directives as `weir_daemon=debug`.
-    #[arg(long, env = "WEIR_LOG", default_value = "info", global = true)]
+    /// What is logged: error, warn, info, debug, trace, or a list of target=level.
+    #[arg(long, default_value = "info", global = true, value_name = "FILTER")]
     pub log: String,
     /// What to do.
     #[command(subcommand)]
@@ -36,39 +38,37 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
     /// TCP address to serve on. Other addresses than loopback need --insecure.
-    #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
     /// Unix socket to serve on.
-    #[arg(long, env = "WEIR_UNIX", value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub unix: Option<PathBuf>,
     /// Serve in clear on an address that others can reach.
-    #[arg(long, env = "WEIR_INSECURE")]
+    #[arg(long)]
     pub insecure: bool,
     /// Flows kept for readers.
-    #[arg(long, env = "WEIR_RING_FLOWS", default_value_t = 65_536, value_name = "N")]
+    #[arg(long, default_value_t = 65_536, value_name = "N")]
     pub ring_flows: usize,
     /// Bytes of flows kept for readers, MiB.
-    #[arg(long, env = "WEIR_RING_MIB", default_value_t = 128, value_name = "MIB")]
+    #[arg(long, default_value_t = 128, value_name = "MIB")]
     pub ring_mib: usize,
+    /// Readers, threads and tasks get so long to end when the daemon is stopped, seconds; less than the pod's grace period.
+    #[arg(long = "stop-deadline", default_value_t = 10, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub stop_deadline_s: u64,
 }
 
 /// What the cluster is, and who this node is in it.
 #[derive(Clone, Debug, Args)]
 pub struct ClusterArgs {
     /// Name of this node, as Kubernetes calls it.
-    #[arg(long, env = "WEIR_NODE", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// Manifest file (`kubectl get ... -o yaml`, multi-document, or JSON), read again when it changes; repeatable.
-    #[arg(
-        long = "cluster-file",
-        visible_alias = "cluster",
-        env = "WEIR_CLUSTER_FILE",
-        value_name = "FILE",
-        value_delimiter = ','
-    )]
+    #[arg(long = "cluster-file", visible_alias = "cluster", value_name = "FILE", value_delimiter = ',')]
     pub cluster_files: Vec<PathBuf>,
     /// Name of the cluster.
-    #[arg(long, env = "WEIR_CLUSTER_NAME", default_value = "default", value_name = "NAME")]
+    #[arg(long, default_value = "default", value_name = "NAME")]
     pub cluster_name: String,
 }
 
@@ -76,10 +76,10 @@ pub struct ClusterArgs {
 #[derive(Clone, Debug, Args)]
 pub struct KubernetesArgs {
     /// Watch the API server: as the pod's service account, or with --kubeconfig.
-    #[arg(long, env = "WEIR_KUBERNETES", conflicts_with = "cluster_files")]
+    #[arg(long)]
     pub kubernetes: bool,
-    /// A kubeconfig whose current context is used; without it, the pod's service account.
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    /// A kubeconfig whose current context is used; else that of KUBECONFIG, else the pod's service account.
+    #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 }
 
@@ -87,28 +87,28 @@ pub struct KubernetesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct CaptureArgs {
     /// Capture the loopback device too.
-    #[arg(long, env = "WEIR_LOOPBACK")]
+    #[arg(long)]
     pub loopback: bool,
     /// Bytes kept of each frame.
-    #[arg(long, env = "WEIR_SNAPLEN", default_value_t = 768, value_name = "BYTES",
+    #[arg(long, default_value_t = 768, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(96..=65_535))]
     pub snaplen: u32,
     /// Kernel buffers of all devices together, MiB.
-    #[arg(long, env = "WEIR_BUFFER_MIB", default_value_t = 160, value_name = "MIB",
+    #[arg(long, default_value_t = 160, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub buffer_mib: u32,
     /// A pcap filter expression that the kernel applies.
-    #[arg(long, env = "WEIR_CAPTURE_FILTER", value_name = "EXPRESSION")]
+    #[arg(long, value_name = "EXPRESSION")]
     pub capture_filter: Option<String>,
     /// NFLOG groups to read, as the CNI's rules or your own write to; repeatable.
-    #[arg(long = "nflog-group", env = "WEIR_NFLOG_GROUPS", value_name = "GROUP", value_delimiter = ',')]
+    #[arg(long = "nflog-group", value_name = "GROUP", value_delimiter = ',')]
     pub nflog_groups: Vec<u16>,
     /// UDP ports of VXLAN; repeatable.
-    #[arg(long = "vxlan-port", env = "WEIR_VXLAN_PORTS", value_name = "PORT", value_delimiter = ',',
+    #[arg(long = "vxlan-port", value_name = "PORT", value_delimiter = ',',
           default_values_t = [8472, 4789, 6784])]
     pub vxlan_ports: Vec<u16>,
     /// Do without the kernel's connection tracking.
-    #[arg(long, env = "WEIR_NO_CONNTRACK")]
+    #[arg(long)]
     pub no_conntrack: bool,
 }
 
@@ -128,17 +128,17 @@ pub struct RunArgs {
     #[command(flatten)]
     pub serve: ServeArgs,
     /// Connections in the table.
-    #[arg(long, env = "WEIR_MAX_CONNECTIONS", default_value_t = 262_144, value_name = "N")]
+    #[arg(long, default_value_t = 262_144, value_name = "N")]
     pub max_connections: usize,
     /// A connection with traffic is told of this often, seconds.
-    #[arg(long, env = "WEIR_INTERVAL", default_value_t = 5, value_name = "SECONDS",
+    #[arg(long, default_value_t = 5, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub interval_s: u64,
     /// Also write everything that is captured into this pcapng file: its replay gives the same flows.
-    #[arg(long, env = "WEIR_RECORD", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Folder that keeps the number of the last flow, so that a restart can say what was lost.
-    #[arg(long, env = "WEIR_STATE_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
@@ -148,7 +148,7 @@ pub struct RecordArgs {
     /// File to write; must not exist.
     pub file: PathBuf,
     /// Name of this node, kept in the file.
-    #[arg(long, env = "WEIR_NODE", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// What is captured.
     #[command(flatten)]
@@ -215,6 +215,14 @@ impl ReplayArgs {
     }
 }
 
+impl ServeArgs {
+    /// How long an orderly end may take.
+    #[must_use]
+    pub const fn stop_deadline(&self) -> Duration {
+        Duration::from_secs(self.stop_deadline_s)
+    }
+}
+
 impl CaptureArgs {
     /// All kernel buffers together, bytes.
     #[must_use]
@@ -242,12 +250,5 @@ mod tests {
     fn replay_needs_something_to_read() {
         assert!(Cli::try_parse_from(["weir-daemon", "replay"]).is_err());
         assert!(Cli::try_parse_from(["weir-daemon", "run", "--snaplen", "10"]).is_err());
-    }
-
-    #[test]
-    fn the_cluster_comes_from_files_or_from_the_api_server() {
-        let of = |flags: &[&str]| Cli::try_parse_from([&["weir-daemon", "run"], flags].concat());
-        assert!(of(&["--kubernetes"]).is_ok());
-        assert!(of(&["--kubernetes", "--cluster-file", "c.yaml"]).is_err());
     }
 }

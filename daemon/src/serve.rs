@@ -49,9 +49,11 @@ const MAX_STREAMS: u32 = 128;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The service name that Hubble's clients ask the health of; "" is the server as a whole.
-const HEALTH_NAMES: [&str; 3] = ["", "hubble.server.Observer", READY];
-/// The service name that a readiness probe asks the health of: serving once what is told is complete.
+const HEALTH_NAMES: [&str; 4] = ["", "hubble.server.Observer", READY, LIVE];
+/// The service name that a readiness probe asks the health of: serving once what is told is complete, until the end begins.
 pub const READY: &str = "ready";
+/// The service name that a liveness probe asks the health of: serving while the pipeline turns.
+pub const LIVE: &str = "live";
 /// What reflection lists.
 const SERVICES: [&str; 3] = ["observer.Observer", "peer.Peer", "grpc.health.v1.Health"];
 
@@ -178,8 +180,17 @@ impl Server {
 
     /// Says whether what is served is complete; it is, unless this says otherwise.
     pub async fn set_ready(&self, ready: bool) {
-        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        self.health.set_service_status(READY, status).await;
+        self.set(READY, ready).await;
+    }
+
+    /// Says whether the daemon does its work; it does, unless this says otherwise.
+    pub async fn set_live(&self, live: bool) {
+        self.set(LIVE, live).await;
+    }
+
+    async fn set(&self, name: &str, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.health.set_service_status(name, status).await;
     }
 
     /// Waits until a listener ends by itself, which none should. Pends for ever if there is none.
@@ -196,8 +207,9 @@ impl Server {
     /// Ends all streams, tells clients so, and waits until they have heard it, no longer than `deadline`. Connections that
     /// are still open then end with the runtime.
     pub async fn stop(mut self, deadline: Duration) -> Stopped {
-        for name in HEALTH_NAMES {
-            self.health.set_service_status(name, ServingStatus::NotServing).await;
+        // Who is ending in order is alive.
+        for name in HEALTH_NAMES.into_iter().filter(|name| *name != LIVE) {
+            self.set(name, false).await;
         }
         drop(self.ask);
         let drained = async { while self.listeners.join_next().await.is_some() {} };

@@ -9,6 +9,7 @@ mod file;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
@@ -53,6 +54,24 @@ pub enum SettingsError {
         /// What is wrong, and how it would be right.
         why: String,
     },
+}
+
+impl SettingsError {
+    /// Prints what there is to say, and gives the exit code: 2 for what is wrong, 0 for help that was asked for.
+    #[must_use]
+    pub fn report(&self, program: &str) -> u8 {
+        // A closed pipe is the reader's choice.
+        match self {
+            Self::Usage(error) => {
+                let _ = error.print();
+                if error.use_stderr() { 2 } else { 0 }
+            }
+            Self::File { .. } => {
+                let _ = writeln!(std::io::stderr(), "{program}: {self}");
+                2
+            }
+        }
+    }
 }
 
 /// The command with `--config`, and with a variable for every flag that has none.

@@ -1,4 +1,4 @@
-//! What the user asked for: flags and environment, checked once. What is wrong is said in one sentence with the remedy.
+//! What the user asked for by flag, environment or file, checked once. What is wrong is said in one sentence with the remedy.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,46 +19,46 @@ const NONE: &str = "none";
 #[command(name = "weir-relay", version)]
 pub struct Args {
     /// A daemon to read from: NAME=HOST:PORT, HOST:PORT or unix:///PATH. Repeat it, or separate by commas.
-    #[arg(long = "peer", value_name = "PEER", env = "WEIR_RELAY_PEERS", value_delimiter = ',')]
+    #[arg(long = "peer", value_name = "PEER", value_delimiter = ',')]
     pub peers: Vec<String>,
     /// A DNS name with one address for each daemon (a headless Service), as HOST:PORT. The daemons follow the name.
-    #[arg(long = "peer-dns", value_name = "HOST:PORT", env = "WEIR_RELAY_PEER_DNS", value_delimiter = ',')]
+    #[arg(long = "peer-dns", value_name = "HOST:PORT", value_delimiter = ',')]
     pub peer_dns: Vec<String>,
     /// Seconds between two look-ups of the names of --peer-dns.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "WEIR_RELAY_PEER_DNS_INTERVAL")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub peer_dns_interval: u64,
     /// Address to serve on, or "none". Other addresses than the loopback's need --insecure.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:4245", env = "WEIR_RELAY_LISTEN")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:4245")]
     pub listen: String,
     /// Unix socket to serve on, or "none". By default /run/weir/relay.sock, where that can be made.
-    #[arg(long, value_name = "PATH", env = "WEIR_RELAY_UNIX")]
+    #[arg(long, value_name = "PATH")]
     pub unix: Option<PathBuf>,
     /// Serve without encryption and without asking who calls on an address that other machines can reach.
-    #[arg(long, env = "WEIR_RELAY_INSECURE")]
+    #[arg(long)]
     pub insecure: bool,
     /// Name of this relay in answers.
-    #[arg(long, value_name = "NAME", default_value = "relay", env = "WEIR_RELAY_NAME")]
+    #[arg(long, value_name = "NAME", default_value = "relay")]
     pub name: String,
     /// Most flows remembered.
-    #[arg(long, value_name = "FLOWS", default_value_t = 100_000, env = "WEIR_RELAY_HISTORY_FLOWS")]
+    #[arg(long, value_name = "FLOWS", default_value_t = 100_000)]
     pub history_flows: usize,
     /// Most mebibytes of flows remembered.
-    #[arg(long, value_name = "MIB", default_value_t = 128, env = "WEIR_RELAY_HISTORY_MIB")]
+    #[arg(long, value_name = "MIB", default_value_t = 128)]
     pub history_mib: usize,
     /// Most connections remembered.
-    #[arg(long, value_name = "ROWS", default_value_t = 32_768, env = "WEIR_RELAY_CONNECTIONS")]
+    #[arg(long, value_name = "ROWS", default_value_t = 32_768)]
     pub connections: usize,
     /// Milliseconds that a flow waits for earlier ones of other nodes.
-    #[arg(long, value_name = "MS", default_value_t = 250, env = "WEIR_RELAY_MERGE_WINDOW")]
+    #[arg(long, value_name = "MS", default_value_t = 250)]
     pub merge_window: u64,
     /// Most flows that wait so.
-    #[arg(long, value_name = "FLOWS", default_value_t = 65_536, env = "WEIR_RELAY_MERGE_BUFFER")]
+    #[arg(long, value_name = "FLOWS", default_value_t = 65_536)]
     pub merge_buffer: usize,
     /// Seconds that open answers get to end when the relay is stopped.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "WEIR_RELAY_STOP_DEADLINE")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub stop_deadline: u64,
     /// What is logged: error, warn, info, debug, trace, or a list of target=level.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "WEIR_LOG")]
+    #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log: String,
 }
 

@@ -5,14 +5,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use weir_proto::settings::{self, SettingsError};
 use weir_relay::app::App;
 use weir_relay::config::{Args, Config};
 
 fn main() -> ExitCode {
-    match start(Args::parse()) {
+    let matches = settings::parse(Args::command(), settings::RELAY, std::env::args_os());
+    let args = match matches.and_then(|matches| Args::from_arg_matches(&matches).map_err(SettingsError::from))
+    {
+        Ok(args) => args,
+        Err(error) => return ExitCode::from(error.report("weir-relay")),
+    };
+    match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[expect(

@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 use weir_proto::filter::Lists;
 use weir_proto::observer::ServerStatusRequest;
 use weir_proto::observer::observer_client::ObserverClient;
+use weir_proto::settings;
 use weir_proto::weir::v1::ConnectionsRequest;
 use weir_proto::weir::v1::weir_client::WeirClient;
 
@@ -38,7 +39,6 @@ pub fn command() -> Command {
             Arg::new("server")
                 .long("server")
                 .global(true)
-                .env("WEIR_SERVER")
                 .default_value("localhost:4245")
                 .value_name("ADDRESS")
                 .help("Relay or daemon: host:port or unix:///path"),
@@ -47,7 +47,6 @@ pub fn command() -> Command {
             Arg::new("timeout")
                 .long("timeout")
                 .global(true)
-                .env("WEIR_TIMEOUT")
                 .default_value("5")
                 .value_parser(clap::value_parser!(u64).range(1..=600))
                 .value_name("SECONDS")
@@ -72,15 +71,16 @@ pub fn command() -> Command {
         .subcommands(shell::commands(&["observe", "query", "status"]))
 }
 
+/// The same with its variables and its file, as it is shown.
+fn whole() -> Command {
+    settings::configured(command(), settings::WEIR)
+}
+
 /// Parses, runs, and says how it went.
 pub async fn main() -> ExitCode {
-    let matches = match command().try_get_matches() {
+    let matches = match settings::parse(command(), settings::WEIR, std::env::args_os()) {
         Ok(matches) => matches,
-        Err(error) => {
-            // Help and errors of use go where clap sends them; a closed pipe is the reader's choice.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return ExitCode::from(error.report("weir")),
     };
     match run(&matches).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,10 +110,10 @@ async fn run(matches: &ArgMatches) -> Result<()> {
         }
         Some(("query", _)) => Ok(writeln!(io::stdout(), "{}", weir_proto::query::help().trim_end())?),
         Some(("status", given)) => status(given).await,
-        Some(("completions", given)) => Ok(shell::completions(command(), given, &mut io::stdout())?),
-        Some(("man", given)) => Ok(shell::man(command(), given, &mut io::stdout())?),
+        Some(("completions", given)) => Ok(shell::completions(whole(), given, &mut io::stdout())?),
+        Some(("man", given)) => Ok(shell::man(whole(), given, &mut io::stdout())?),
         _ if io::stdin().is_terminal() && io::stdout().is_terminal() => screen(matches).await,
-        _ => Ok(command().print_help()?),
+        _ => Ok(whole().print_help()?),
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Feed`] stays with the pipeline, which owns the cluster and takes what has come whenever it has a moment; [`Source`] is
 //! what runs beside it, with its notices and its end.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -62,8 +63,9 @@ pub enum Feed {
 /// # Errors
 /// If there is none, or a kubeconfig cannot be used.
 pub fn server(runtime: &Runtime, args: &KubernetesArgs) -> Result<Server, AppError> {
-    Ok(match &args.kubeconfig {
-        Some(file) => runtime.block_on(Server::from_kubeconfig(file))?,
+    let of_environment = || std::env::var_os("KUBECONFIG").filter(|it| !it.is_empty()).map(PathBuf::from);
+    Ok(match args.kubeconfig.clone().or_else(of_environment) {
+        Some(file) => runtime.block_on(Server::from_kubeconfig(&file))?,
         None => Server::in_cluster()?,
     })
 }
@@ -78,6 +80,9 @@ pub fn start(
     runtime: &Runtime,
     status: &Arc<Status>,
 ) -> Result<(Source, Feed), AppError> {
+    if args.kubernetes.kubernetes && !args.cluster.cluster_files.is_empty() {
+        return Err(AppError::TwoSources);
+    }
     if !args.kubernetes.kubernetes {
         let (worker, snapshots) = manifests::watch(files, Arc::clone(status))?;
         return Ok((Source::Files(worker), Feed::Files(snapshots)));

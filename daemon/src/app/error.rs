@@ -30,6 +30,9 @@ pub enum AppError {
     /// The Kubernetes watch.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// Two sources of one cluster.
+    #[error("--kubernetes and --cluster-file cannot both say what the cluster is: give one of them")]
+    TwoSources,
     /// What `check` found.
     #[error("{count} of what weir needs here {} missing; see above", if *count == 1 { "is" } else { "are" })]
     Check {

@@ -1,7 +1,7 @@
 //! `weir-daemon run`: this node's traffic -> flows, served until told to stop.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,13 @@ use crate::ring::{Seq, Writer, ring};
 use crate::run_state::{LastFlow, RunState};
 use crate::serve::{Clock, Node, PeerNode, PreviousRun, Run, Server, Status, Stopped};
 use crate::track::{self, Tracker};
-use crate::worker::{Stop, Worker};
+use crate::worker::{Stop, StopError, Worker};
 
 use super::cluster::{self, Feed, Source};
 use super::record::Recording;
+use super::serving::{self, Signals};
 use super::sources::Sources;
-use super::{AppError, STOP_DEADLINE, clock, node, serving};
+use super::{AppError, clock, node};
 
 /// Time passes for the tracker at least so often.
 const TICK: Duration = Duration::from_millis(20);
@@ -31,6 +32,33 @@ const TICK: Duration = Duration::from_millis(20);
 const LAG: Duration = Duration::from_millis(150);
 /// Counts and notices of the sources are looked at so often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A pipeline that has not turned for so long is stuck. Taking in a large cluster's first lists takes a few seconds.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// When the pipeline last turned.
+#[derive(Debug)]
+struct Pulse {
+    started: Instant,
+    /// Milliseconds after the start.
+    beat: AtomicU64,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { started: Instant::now(), beat: AtomicU64::new(0) }
+    }
+
+    fn beat(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.beat.store(now, Ordering::Relaxed);
+    }
+
+    fn is_alive(&self) -> bool {
+        let beat = Duration::from_millis(self.beat.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(beat) < STUCK
+    }
+}
 
 /// Runs until told to stop.
 ///
@@ -64,8 +92,10 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     let (sources, inputs) = Sources::start(&args.capture)?;
     let (source, feed) = cluster::start(args, files, &runtime, &status)?;
     runtime.block_on(server.set_ready(source.is_ready()));
+    let pulse = Arc::new(Pulse::new());
     let pump = Pump {
         feed,
+        pulse: Arc::clone(&pulse),
         peers_told: Instant::now(),
         peers_stale: true,
         pipeline: pipeline(args, &name, run)?,
@@ -82,8 +112,10 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     let pump = Worker::spawn("pipeline", move |stop| pump.run(&inputs, &stop))
         .map_err(|cause| AppError::Start { what: "the pipeline", cause })?;
     tracing::info!(node = name, run, addresses = ?server.addresses(), "capturing and serving");
-    let parts = Parts { server, sources, source, pump };
-    runtime.block_on(parts.until_stopped(&status))
+    let parts = Parts { server, sources, source, pump, pulse };
+    let ended = runtime.block_on(parts.until_stopped(&status, args.serve.stop_deadline()));
+    serving::end(runtime);
+    ended
 }
 
 fn pipeline(args: &RunArgs, name: &str, run: u64) -> Result<Pipeline, AppError> {
@@ -108,27 +140,31 @@ struct Parts {
     source: Source,
     pump: Worker,
     server: Server,
+    pulse: Arc<Pulse>,
 }
 
 impl Parts {
-    async fn until_stopped(mut self, status: &Status) -> Result<(), AppError> {
+    async fn until_stopped(mut self, status: &Status, within: Duration) -> Result<(), AppError> {
         let mut look = tokio::time::interval(STATUS_INTERVAL);
-        let asked = serving::asked_to_stop();
-        tokio::pin!(asked);
+        let mut signals = Signals::catch()?;
         let ended = loop {
             tokio::select! {
-                asked = &mut asked => break asked,
+                name = signals.next() => {
+                    tracing::info!("{name}: ending within {within:?}");
+                    break Ok(());
+                }
                 failed = self.server.failed() => break failed.map_err(AppError::from),
                 _ = look.tick() => {
                     self.look(status);
                     self.server.set_ready(self.source.is_ready()).await;
+                    self.server.set_live(self.pulse.is_alive()).await;
                     if let Some(what) = self.ended() {
                         break Err(AppError::Ended { what });
                     }
                 }
             }
         };
-        self.stop().await;
+        signals.unless_again(self.stop(Instant::now() + within)).await;
         ended
     }
 
@@ -158,24 +194,38 @@ impl Parts {
         }
     }
 
-    /// Sources first, so that what they read still goes through; readers get the rest; then the server.
-    async fn stop(self) {
-        let Self { sources, source, pump, server } = self;
-        let ends = [sources.stop(STOP_DEADLINE), source.stop(STOP_DEADLINE).await, pump.stop(STOP_DEADLINE)];
-        for ended in ends {
-            if let Err(error) = ended {
-                tracing::error!("{error}");
-            }
+    /// Ready no more; then sources first, so that what they read still goes through; readers get the rest; then the server.
+    /// All within one deadline. Threads are waited for apart, so that a second signal is heard meanwhile.
+    async fn stop(self, until: Instant) {
+        let Self { sources, source, pump, server, pulse: _ } = self;
+        server.set_ready(false).await;
+        let left = move || until.saturating_duration_since(Instant::now());
+        let ends = [
+            waited(move || sources.stop(left())).await,
+            source.stop(left()).await,
+            waited(move || pump.stop(left())).await,
+        ];
+        for error in ends.into_iter().filter_map(Result::err) {
+            tracing::error!("{error}");
         }
-        if server.stop(STOP_DEADLINE).await == Stopped::DeadlineOver {
-            tracing::warn!("some readers did not take their last flows within {STOP_DEADLINE:?}");
+        if server.stop(left()).await == Stopped::DeadlineOver {
+            tracing::warn!("some readers did not take their last flows before the --stop-deadline");
         }
+    }
+}
+
+/// A wait that would keep the runtime's thread.
+async fn waited(wait: impl FnOnce() -> Result<(), StopError> + Send + 'static) -> Result<(), StopError> {
+    match tokio::task::spawn_blocking(wait).await {
+        Ok(ended) => ended,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 
 /// The pipeline's thread: inputs and cluster changes in, flows into the ring.
 struct Pump {
     feed: Feed,
+    pulse: Arc<Pulse>,
     /// When the nodes were last looked at, and whether there may be news since.
     peers_told: Instant,
     peers_stale: bool,
@@ -223,6 +273,7 @@ impl Pump {
     }
 
     fn tick(&mut self) {
+        self.pulse.beat();
         let now = clock::now();
         self.peers_stale |= self.feed.apply_to(&mut self.cluster, now);
         if self.peers_stale && self.peers_told.elapsed() >= STATUS_INTERVAL {

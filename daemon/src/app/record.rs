@@ -11,8 +11,9 @@ use crate::capture::record::Recorder;
 use crate::config::RecordArgs;
 use crate::worker::{Stop, Worker};
 
+use super::serving::{self, Signals};
 use super::sources::Sources;
-use super::{AppError, STOP_DEADLINE, clock, serving};
+use super::{AppError, STOP_DEADLINE, clock};
 
 /// A waiting recorder looks so often whether it should stop.
 const TICK: Duration = Duration::from_millis(50);
@@ -60,13 +61,13 @@ async fn until_over(end: Option<Instant>, writer: &Worker, sources: &mut Sources
             None => std::future::pending().await,
         }
     };
-    let asked = serving::asked_to_stop();
-    tokio::pin!(over, asked);
+    let mut signals = Signals::catch()?;
+    tokio::pin!(over);
     let mut look = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
             () = &mut over => return Ok(()),
-            asked = &mut asked => return asked,
+            _ = signals.next() => return Ok(()),
             _ = look.tick() => {
                 for (_, sentence) in sources.notices() {
                     tracing::warn!("{sentence}");

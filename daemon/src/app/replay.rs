@@ -22,7 +22,8 @@ use crate::ring::ring;
 use crate::serve::{Clock, Node, Run, Server, Status, Stopped, preload};
 use crate::track::{self, Tracker};
 
-use super::{AppError, STOP_DEADLINE, node, serving};
+use super::serving::{self, Signals};
+use super::{AppError, node};
 
 /// A replay's run: its flows have the same places each time.
 const RUN: u64 = 1;
@@ -202,16 +203,23 @@ fn serve(
     let cluster = args.cluster.cluster_name.as_str().into();
     let node = Node { name: name.into(), cluster, run, clock: Clock::NewestFlow, ring, status, peers };
     let runtime = serving::runtime()?;
-    runtime.block_on(async {
+    let within = args.serve.stop_deadline();
+    let served = runtime.block_on(async {
+        let mut signals = Signals::catch()?;
         let mut server = Server::start(node, &serving::listen(&args.serve)).await?;
         tracing::info!(node = name, addresses = ?server.addresses(), "serving what was read");
         tokio::select! {
-            asked = serving::asked_to_stop() => asked?,
+            name = signals.next() => tracing::info!("{name}: ending"),
             failed = server.failed() => failed?,
         }
-        if server.stop(STOP_DEADLINE).await == Stopped::DeadlineOver {
-            tracing::warn!("some readers did not take their last flows within {STOP_DEADLINE:?}");
-        }
+        let orderly = async {
+            if server.stop(within).await == Stopped::DeadlineOver {
+                tracing::warn!("some readers did not take their last flows within {within:?}");
+            }
+        };
+        signals.unless_again(orderly).await;
         Ok(())
-    })
+    });
+    serving::end(runtime);
+    served
 }

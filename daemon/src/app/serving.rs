@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::ServeArgs;
 use crate::ring::Limits;
@@ -44,17 +45,44 @@ pub fn runtime() -> Result<Runtime, AppError> {
     started.map_err(|cause| AppError::Start { what: "the server's threads", cause })
 }
 
-/// Ready once somebody wants the program to end: SIGTERM or Ctrl-C. A second one ends it at once, as the kernel would.
-///
-/// # Errors
-/// If signals cannot be caught.
-pub async fn asked_to_stop() -> Result<(), AppError> {
-    let caught = |cause| AppError::Start { what: "catching signals", cause };
-    let mut terminate = signal(SignalKind::terminate()).map_err(caught)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(caught)?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: ending"),
-        _ = interrupt.recv() => tracing::info!("interrupted: ending"),
+/// SIGTERM and Ctrl-C. The first asks for an orderly end, the second for an end at once; which it is, the caller knows.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// If signals cannot be caught.
+    pub fn catch() -> Result<Self, AppError> {
+        let caught = |cause| AppError::Start { what: "catching signals", cause };
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(caught)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(caught)?,
+        })
     }
-    Ok(())
+
+    /// The next of them, by its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "an interrupt",
+        }
+    }
+
+    /// An orderly end, unless another signal cuts it short.
+    pub async fn unless_again(&mut self, orderly: impl Future<Output = ()>) {
+        tokio::select! {
+            () = orderly => {}
+            name = self.next() => tracing::warn!("{name} again: ending at once"),
+        }
+    }
+}
+
+/// What is still open after an orderly end, or one that was cut short, is not waited for.
+pub fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(Duration::from_millis(100));
 }
