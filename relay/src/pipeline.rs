@@ -80,6 +80,7 @@ pub async fn run(mut events: mpsc::Receiver<PeerEvent>, settings: merge::Setting
     };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
+        pipeline.outputs.registry.turns();
         let wait = pipeline.until_due();
         tokio::select! {
             taken = events.recv_many(&mut batch, BATCH) => if taken == 0 { break },
@@ -96,10 +97,11 @@ pub async fn run(mut events: mpsc::Receiver<PeerEvent>, settings: merge::Setting
 
 impl Pipeline {
     fn until_due(&self) -> Duration {
-        const IDLE: Duration = Duration::from_secs(3600);
+        // Whoever looks whether the loop turns must not wait for a flow.
+        const IDLE: Duration = Duration::from_secs(5);
         let join = self.outputs.connections.table().next_due();
         let due = self.merge.next_due().into_iter().chain(join).min();
-        due.map_or(IDLE, |due| due.saturating_sub(self.started.elapsed()))
+        due.map_or(IDLE, |due| due.saturating_sub(self.started.elapsed())).min(IDLE)
     }
 
     fn source(&mut self, node: &NodeName) -> SourceId {

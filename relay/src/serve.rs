@@ -4,7 +4,7 @@
 //! the servers themselves: an answer lives in its stream, which the client pulls.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::codegen::http::{HeaderValue, Response};
@@ -35,6 +35,16 @@ const INTERFACE_VERSION: HeaderValue = HeaderValue::from_static("1.19.0");
 const VERSION_HEADER: &str = "hubble-relay-version";
 /// Service name that `hubble status` asks the health service for.
 const HEALTH_NAME: &str = "hubble.server.Observer";
+/// The service name that a readiness probe asks the health of: serving from the first connected daemon on.
+pub const READY: &str = "ready";
+/// The service name that a liveness probe asks the health of: serving while the pipeline turns.
+pub const LIVE: &str = "live";
+/// A pipeline that has not turned for so long is stuck; idle, it turns every few seconds.
+const STUCK: Duration = Duration::from_secs(30);
+/// So often it is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Without any daemon the relay is ready after so long: it can say itself what is wrong.
+const FIRST_PEER: Duration = Duration::from_secs(60);
 /// Streams of one client at the same time; more wait.
 const MAX_STREAMS: u32 = 128;
 const CLIENT_PING: Duration = Duration::from_secs(20);
@@ -105,19 +115,37 @@ pub async fn run(listener: Listener, routes: Routes, mut stop: Stop) -> Result<(
     }
 }
 
-/// Says SERVING while at least one peer is connected.
+/// Keeps the health service true: serving as Hubble's relay is while at least one peer is connected; ready, live.
 pub async fn keep_health(reporter: HealthReporter, registry: Arc<Registry>, mut stop: Stop) {
     let mut changes = registry.changes();
+    let mut look = tokio::time::interval(LOOK);
+    let begun = Instant::now();
+    let mut ready = false;
     loop {
         changes.mark_unchanged();
         let available = registry.snapshot().iter().any(|peer| peer.status.connected);
-        let status = if available { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in ["", HEALTH_NAME] {
-            reporter.set_service_status(name, status).await;
+        if !ready && !available && begun.elapsed() >= FIRST_PEER {
+            tracing::warn!(
+                "no daemon answered within {FIRST_PEER:?}; ready all the same, `weir status` says why"
+            );
+        }
+        ready |= available || begun.elapsed() >= FIRST_PEER;
+        let alive = registry.idle() < STUCK;
+        for (name, serving) in [("", available), (HEALTH_NAME, available), (READY, ready), (LIVE, alive)] {
+            set(&reporter, name, serving).await;
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            () = stop.requested() => return,
+            _ = look.tick() => {}
+            () = stop.requested() => break,
         }
     }
+    for name in ["", HEALTH_NAME, READY] {
+        set(&reporter, name, false).await;
+    }
+}
+
+async fn set(reporter: &HealthReporter, name: &str, serving: bool) {
+    let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    reporter.set_service_status(name, status).await;
 }

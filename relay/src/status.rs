@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -25,6 +26,9 @@ pub struct Registry {
     changed: watch::Sender<u64>,
     /// Flows that went out before their turn, because too many were waiting.
     pub early: AtomicU64,
+    started: Instant,
+    /// When the pipeline last turned, milliseconds after the start.
+    turned: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -121,11 +125,26 @@ impl Default for Registry {
             nodes: Mutex::default(),
             changed: watch::Sender::new(0),
             early: AtomicU64::new(0),
+            started: Instant::now(),
+            turned: AtomicU64::new(0),
         }
     }
 }
 
 impl Registry {
+    /// The pipeline turns.
+    pub fn turns(&self) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned.store(now, Ordering::Relaxed);
+    }
+
+    /// How long ago the pipeline last turned.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        let turned = Duration::from_millis(self.turned.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(turned)
+    }
+
     /// A peer to be.
     pub fn add(&self, target: &Target) -> Arc<Peer> {
         let state = State::Unavailable { node: None, message: "not yet connected".to_owned() };

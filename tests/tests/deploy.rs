@@ -6,9 +6,10 @@ mod kubernetes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clap::{Command, CommandFactory, Parser};
-use kubernetes::{Container, Document, PodTemplate, Probe, Service, Subject};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use kubernetes::{Container, Document, PodTemplate, Service, Subject};
 use weir_cluster::watch::{VERBS, with_substitutes};
+use weir_proto::settings::{self, Program};
 
 fn documents() -> Vec<Document> {
     let path = weir_tests::root().join("deploy/weir.yaml");
@@ -31,6 +32,11 @@ fn container(of: &str) -> Container {
     containers.remove(0)
 }
 
+/// Seconds between SIGTERM and SIGKILL.
+fn grace(of: &str) -> u64 {
+    templates()[of].spec.termination_grace_period_seconds.into()
+}
+
 fn services() -> BTreeMap<String, Service> {
     let service = |document| match document {
         Document::Service { metadata, spec, .. } => Some((metadata.name, spec)),
@@ -39,9 +45,22 @@ fn services() -> BTreeMap<String, Service> {
     documents().into_iter().filter_map(service).collect()
 }
 
-/// What is typed in a shell: the program and its arguments.
-fn typed(container: &Container) -> Vec<String> {
-    container.command.iter().chain(&container.args).cloned().collect()
+/// What the program makes of its arguments, with the ConfigMap's files where they are mounted.
+fn parsed(container: &Container, command: Command, program: Program) -> ArgMatches {
+    let folder = tempfile::tempdir().unwrap();
+    for document in documents() {
+        let Document::ConfigMap { data, metadata, .. } = document else { continue };
+        assert_eq!(metadata.name, "weir");
+        for (name, text) in data {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+    }
+    let mount = container.volume_mounts.iter().find(|mount| mount.name == "config").unwrap();
+    assert!(mount.read_only);
+    let here = folder.path().to_str().unwrap();
+    let typed = container.command.iter().chain(&container.args);
+    let typed = typed.map(|arg| arg.replace(&mount.mount_path, here).into());
+    settings::parse(command, program, typed).unwrap()
 }
 
 /// The names of all environment variables that a program or one of its commands reads.
@@ -89,22 +108,26 @@ fn the_rights_are_the_daemons_alone() {
 #[test]
 fn the_daemons_flags_and_variables_are_the_programs() {
     let daemon = container("weir-daemon");
-    let cli = weir_daemon::config::Cli::try_parse_from(typed(&daemon)).unwrap();
+    let matches = parsed(&daemon, weir_daemon::config::Cli::command(), settings::DAEMON);
+    let cli = weir_daemon::config::Cli::from_arg_matches(&matches).unwrap();
     let weir_daemon::config::Command::Run(run) = cli.command else { panic!("not run") };
     assert!(run.kubernetes.kubernetes && run.serve.insecure);
     assert_eq!(run.serve.listen.unwrap().port(), 4244);
-    let known = variables(&weir_daemon::config::Cli::command());
+    assert!(run.serve.stop_deadline_s < grace("weir-daemon"));
+    let known = variables(&settings::configured(weir_daemon::config::Cli::command(), settings::DAEMON));
     for variable in &daemon.env {
         assert!(known.contains(&variable.name), "{} is read by nobody", variable.name);
     }
-    let node = daemon.env.iter().find(|variable| variable.name == "WEIR_NODE").unwrap();
+    let node = daemon.env.iter().find(|variable| variable.name == "WEIR_DAEMON_NODE").unwrap();
     assert_eq!(node.value_from.field_ref.field_path, "spec.nodeName");
 }
 
 #[test]
 fn the_relays_flags_and_variables_are_the_programs() {
     let relay = container("weir-relay");
-    let args = weir_relay::config::Args::try_parse_from(typed(&relay)).unwrap();
+    let matches = parsed(&relay, weir_relay::config::Args::command(), settings::RELAY);
+    let args = weir_relay::config::Args::from_arg_matches(&matches).unwrap();
+    assert!(args.stop_deadline < grace("weir-relay"));
     assert_eq!(args.peer_dns, ["weir-daemon.weir.svc:4244"]);
     assert!(args.check().is_ok());
     let default = weir_relay::config::Args::try_parse_from(["weir-relay"]).unwrap().listen;
@@ -119,15 +142,17 @@ fn ports_and_probes_fit_together() {
         let ports: Vec<_> = container.ports.iter().map(|it| (it.name.as_str(), it.container_port)).collect();
         assert_eq!(ports, [("grpc", port)]);
         for probe in [&container.liveness_probe, &container.readiness_probe] {
-            match probe {
-                Probe { grpc: Some(grpc), tcp_socket: None, .. } => assert_eq!(grpc.port, port),
-                Probe { grpc: None, tcp_socket: Some(socket), .. } => assert_eq!(socket.port, "grpc"),
-                Probe { .. } => panic!("{name}: a probe of nothing, or of two things"),
-            }
+            assert_eq!(probe.grpc.port, port);
         }
     }
-    let ready = container("weir-daemon").readiness_probe.grpc.unwrap().service;
-    assert_eq!(ready.as_deref(), Some(weir_daemon::serve::READY));
+    let asked = |name: &str| {
+        let container = container(name);
+        (container.liveness_probe.grpc.service, container.readiness_probe.grpc.service)
+    };
+    let (live, ready) = asked("weir-daemon");
+    assert_eq!((live.as_str(), ready.as_str()), (weir_daemon::serve::LIVE, weir_daemon::serve::READY));
+    let (live, ready) = asked("weir-relay");
+    assert_eq!((live.as_str(), ready.as_str()), (weir_relay::serve::LIVE, weir_relay::serve::READY));
     let services = services();
     let daemon = &services["weir-daemon"];
     assert_eq!((daemon.cluster_ip.as_deref(), daemon.publish_not_ready_addresses), (Some("None"), true));

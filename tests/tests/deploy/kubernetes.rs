@@ -22,6 +22,7 @@ pub enum Document {
     ServiceAccount { api_version: String, metadata: Metadata, automount_service_account_token: Option<bool> },
     ClusterRole { api_version: String, metadata: Metadata, rules: Vec<Rule> },
     ClusterRoleBinding { api_version: String, metadata: Metadata, role_ref: RoleRef, subjects: Vec<Subject> },
+    ConfigMap { api_version: String, metadata: Metadata, data: BTreeMap<String, String> },
     DaemonSet { api_version: String, metadata: Metadata, spec: DaemonSet },
     Deployment { api_version: String, metadata: Metadata, spec: Deployment },
     Service { api_version: String, metadata: Metadata, spec: Service },
@@ -34,6 +35,7 @@ impl Document {
             | Self::ServiceAccount { metadata, .. }
             | Self::ClusterRole { metadata, .. }
             | Self::ClusterRoleBinding { metadata, .. }
+            | Self::ConfigMap { metadata, .. }
             | Self::DaemonSet { metadata, .. }
             | Self::Deployment { metadata, .. }
             | Self::Service { metadata, .. } => metadata,
@@ -57,6 +59,7 @@ strict! {
     PodSpec {
         service_account_name: String,
         automount_service_account_token: Option<bool>,
+        priority_class_name: Option<String>,
         #[serde(default)] host_network: bool,
         dns_policy: Option<String>,
         termination_grace_period_seconds: u32,
@@ -83,11 +86,9 @@ strict! {
     ValueFrom { field_ref: FieldRef }
     FieldRef { field_path: String }
     ContainerPort { name: String, container_port: u16, protocol: String }
-    Grpc { port: u16, service: Option<String> }
-    TcpSocket { port: String }
+    Grpc { port: u16, service: String }
     Probe {
-        grpc: Option<Grpc>,
-        tcp_socket: Option<TcpSocket>,
+        grpc: Grpc,
         period_seconds: u32,
         timeout_seconds: u32,
         failure_threshold: u32,
@@ -105,10 +106,16 @@ strict! {
         seccomp_profile: SeccompProfile,
     }
     Resources { requests: BTreeMap<String, String>, limits: BTreeMap<String, String> }
-    Mount { name: String, mount_path: String }
+    Mount { name: String, mount_path: String, #[serde(default)] read_only: bool }
     EmptyDir { medium: String }
     HostPath { path: String, #[serde(rename = "type")] kind: String }
-    Volume { name: String, empty_dir: Option<EmptyDir>, host_path: Option<HostPath> }
+    ConfigMapName { name: String }
+    Volume {
+        name: String,
+        config_map: Option<ConfigMapName>,
+        empty_dir: Option<EmptyDir>,
+        host_path: Option<HostPath>,
+    }
     ServicePort { name: String, port: u16, target_port: String, protocol: String }
     Service {
         #[serde(rename = "type")] kind: Option<String>,
