@@ -161,6 +161,9 @@ pub struct RecordArgs {
 /// `weir-daemon check`: the flags that `run` would be given.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
+    /// How to print.
+    #[arg(long, short, value_enum, default_value = "text")]
+    pub output: CheckOutput,
     /// The cluster and this node in it.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -170,6 +173,15 @@ pub struct CheckArgs {
     /// What is captured.
     #[command(flatten)]
     pub capture: CaptureArgs,
+}
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckOutput {
+    /// A line each, for people.
+    Text,
+    /// A JSON object a line: level (works, note, fails), about, sentence.
+    Json,
 }
 
 /// `weir-daemon replay`.

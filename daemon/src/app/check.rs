@@ -13,7 +13,7 @@ use weir_cluster::watch::Probe;
 use super::AppError;
 use crate::capture::Role;
 use crate::capture::links::{Link, bypass_sentence, role};
-use crate::config::CheckArgs;
+use crate::config::{CheckArgs, CheckOutput};
 use facts::{ClusterFacts, Facts, NflogGroup};
 
 /// `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h): for conntrack and NFLOG, and for frames.
@@ -50,6 +50,17 @@ impl fmt::Display for Finding {
     }
 }
 
+impl Finding {
+    fn json(&self) -> serde_json::Value {
+        let level = match self.level {
+            Level::Works => "works",
+            Level::Note => "note",
+            Level::Fails => "fails",
+        };
+        serde_json::json!({ "level": level, "about": self.about, "sentence": self.sentence })
+    }
+}
+
 fn works(about: &'static str, sentence: impl Into<String>) -> Finding {
     Finding { level: Level::Works, about, sentence: sentence.into() }
 }
@@ -70,7 +81,11 @@ pub fn run(args: &CheckArgs) -> Result<(), AppError> {
     let findings = judge(&facts::gather(args)?);
     let mut out = std::io::stdout().lock();
     for finding in &findings {
-        writeln!(out, "{finding}").map_err(AppError::Print)?;
+        let line = match args.output {
+            CheckOutput::Text => finding.to_string(),
+            CheckOutput::Json => finding.json().to_string(),
+        };
+        writeln!(out, "{line}").map_err(AppError::Print)?;
     }
     match findings.iter().filter(|finding| finding.level == Level::Fails).count() {
         0 => Ok(()),

@@ -40,10 +40,9 @@ pub fn run(args: &RecordArgs) -> Result<(), AppError> {
     let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let ended = runtime.block_on(until_over(end, &writer, &mut sources));
     let counts = sources.counts();
-    for stopped in [sources.stop(STOP_DEADLINE), writer.stop(STOP_DEADLINE)] {
-        if let Err(error) = stopped {
-            tracing::error!("{error}");
-        }
+    let stopped = [sources.stop(STOP_DEADLINE), writer.stop(STOP_DEADLINE)];
+    for error in stopped.into_iter().filter_map(Result::err) {
+        tracing::error!("{error}");
     }
     if counts.kernel_dropped + counts.queue_dropped > 0 {
         tracing::warn!(counts.kernel_dropped, counts.queue_dropped, "frames were lost; the file says where");

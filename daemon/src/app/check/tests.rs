@@ -102,3 +102,11 @@ fn what_was_not_asked_for_is_no_failure() {
     };
     assert_eq!(failures(&modest), [""; 0]);
 }
+
+#[test]
+fn a_finding_is_a_json_object_too() {
+    assert_eq!(
+        fails("nflog", "group 7: another program listens").json().to_string(),
+        r#"{"about":"nflog","level":"fails","sentence":"group 7: another program listens"}"#
+    );
+}

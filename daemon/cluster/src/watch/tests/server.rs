@@ -87,8 +87,8 @@ struct World {
     faults: HashMap<&'static str, VecDeque<Fault>>,
     /// What is wrong with every request for a resource.
     always: HashMap<&'static str, Fault>,
-    /// What is left of a list, as it was when the list began, and its version.
-    pages: HashMap<String, (u64, Vec<Value>)>,
+    /// A list's version, all of it as it was when the list began, and how far it was told.
+    pages: HashMap<String, (u64, Arc<[Value]>, usize)>,
     asked: HashMap<&'static str, Asked>,
     /// When a resource that asked to be left alone was asked for next.
     busy_until: HashMap<&'static str, Instant>,
@@ -248,20 +248,21 @@ impl World {
     /// A page. Items of a list do not say what they are, except where only their metadata is given.
     fn list(&mut self, wanted: &Wanted) -> Value {
         let Wanted { kind, limit, token, .. } = wanted;
-        let (version, mut rest) = match token.as_ref().and_then(|token| self.pages.get(token)) {
+        let (version, all, from) = match token.as_ref().and_then(|token| self.pages.get(token)) {
             Some(page) => page.clone(),
             None => {
                 let all = self.objects.get(kind.plural).into_iter().flat_map(BTreeMap::values);
-                (self.version, all.cloned().collect())
+                (self.version, all.cloned().collect(), 0)
             }
         };
-        let later = rest.split_off((*limit).min(rest.len()));
+        let to = from.saturating_add(*limit).min(all.len());
+        let (rest, later) = (&all[from..to], all.len() - to);
         let mut metadata = json!({ "resourceVersion": version.to_string() });
-        if !later.is_empty() {
-            let token = format!("{}/{version}+{}=", kind.plural, later.len());
+        if later > 0 {
+            let token = format!("{}/{version}+{later}=", kind.plural);
             metadata["continue"] = token.clone().into();
-            metadata["remainingItemCount"] = later.len().into();
-            self.pages.insert(token, (version, later));
+            metadata["remainingItemCount"] = later.into();
+            self.pages.insert(token, (version, Arc::clone(&all), to));
         }
         if wanted.metadata_only {
             let items: Vec<_> = rest.iter().map(metadata_of).collect();
