@@ -57,18 +57,21 @@ async fn run(config: Config) -> anyhow::Result<()> {
         () = either(&mut terminate, &mut interrupt) => None,
         name = app.failed() => Some(name),
     };
-    tracing::info!("stopping");
     tokio::select! {
-        cut_off = app.stop(within) => {
-            if !cut_off.is_empty() {
-                tracing::warn!("cut off after {} s: {}", within.as_secs(), cut_off.join(", "));
-            }
-        }
+        () = stop(app, within) => {}
         () = either(&mut terminate, &mut interrupt) => tracing::warn!("stopped at once by a second signal"),
     }
     match failed {
         None => Ok(()),
         Some(name) => anyhow::bail!("{name} ended unexpectedly"),
+    }
+}
+
+async fn stop(app: App, within: Duration) {
+    tracing::info!("stopping");
+    let cut_off = app.stop(within).await;
+    if !cut_off.is_empty() {
+        tracing::warn!("cut off after {} s: {}", within.as_secs(), cut_off.join(", "));
     }
 }
 

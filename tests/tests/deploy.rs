@@ -1,6 +1,8 @@
 //! `deploy/weir.yaml` against the programs it starts: its flags are theirs, its rights are what the watch asks for, its
 //! ports are the defaults. Parsed strictly: a field that is not known here is an error, as is one misspelt.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
 #[path = "deploy/kubernetes.rs"]
 mod kubernetes;
 

@@ -10,7 +10,7 @@ fn command() -> Command {
     let number = clap::value_parser!(u16).range(1..=1000);
     let ports = Arg::new("ports").long("port").action(ArgAction::Append).value_delimiter(',');
     let run = Command::new("run")
-        .arg(Arg::new("size").long("ring-size").value_parser(number.clone()).default_value("7"))
+        .arg(Arg::new("size").long("ring-size").value_parser(number).default_value("7"))
         .arg(ports.value_parser(number))
         .arg(Arg::new("open").long("insecure").action(ArgAction::SetTrue))
         .arg(Arg::new("colour").long("colour").value_parser(["red", "blue"]).default_value("red"))

@@ -27,7 +27,7 @@ fn large_pod(number: u32, generation: u32) -> Value {
     // As much as a usual pod has that weir does not look at.
     let filling = "x".repeat(3_000);
     pod["spec"]["containers"][0]["env"] = json!([{ "name": "FILLING", "value": filling }]);
-    pod["status"]["phase"] = if generation % 2 == 0 { "Running" } else { "Pending" }.into();
+    pod["status"]["phase"] = if generation.is_multiple_of(2) { "Running" } else { "Pending" }.into();
     pod
 }
 
@@ -51,7 +51,7 @@ async fn serve() {
     println!("{STARTED}{}", server.address);
     let until = async {
         while server.asked("pods").watches == 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     timeout(Duration::from_secs(300), until).await.unwrap();

@@ -3,7 +3,7 @@
 //! It answers over real connections. What it holds is a log of changes, as etcd does: a watch from a version gets all that
 //! came after it, unless that was compacted away.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -92,8 +92,6 @@ struct World {
     asked: HashMap<&'static str, Asked>,
     /// When a resource that asked to be left alone was asked for next.
     busy_until: HashMap<&'static str, Instant>,
-    /// The credentials that came with requests, each once.
-    credentials: BTreeSet<String>,
     violations: Vec<String>,
 }
 
@@ -196,11 +194,6 @@ impl Server {
     /// What it holds of a resource.
     pub(super) fn objects(&self, plural: &'static str) -> Vec<Value> {
         self.world().objects.get(plural).into_iter().flat_map(BTreeMap::values).cloned().collect()
-    }
-
-    /// The credentials that requests came with.
-    pub(super) fn credentials(&self) -> Vec<String> {
-        self.world().credentials.iter().cloned().collect()
     }
 
     /// Requests that no watch of ours should make.
@@ -517,7 +510,6 @@ impl World {
         let number = |key: &str| query.get(key).and_then(|value| value.parse().ok());
         let watch = query.contains_key("watch");
         let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-        self.credentials.extend(header("authorization"));
         let accept = header("accept").unwrap_or_default();
         let metadata_only =
             ["as=PartialObjectMetadata", "g=meta.k8s.io", "v=v1"].iter().all(|it| accept.contains(it));
