@@ -17,18 +17,24 @@ pub struct Place {
     pub width: u16,
 }
 
-/// The columns that fit, one cell apart: those of the highest numbers leave first, and room that is left goes to those
-/// whose cells on the screen can use it.
+/// The columns that fit, one cell apart: those of the lowest numbers come first, and room that is left goes to those whose
+/// cells on the screen can use it.
 #[must_use]
 pub fn places(columns: &[Column], widths: &[u16], room: u16) -> Vec<Place> {
-    let mut chosen: Vec<usize> = (0..columns.len()).collect();
-    let needed = |chosen: &[usize]| -> u16 { chosen.iter().map(|at| columns[*at].least + 1).sum::<u16>() };
-    while needed(&chosen) > room + 1 && chosen.len() > 1 {
-        let least_wanted = chosen.iter().copied().max_by_key(|at| columns[*at].priority);
-        chosen.retain(|at| Some(*at) != least_wanted);
+    let mut wanted: Vec<usize> = (0..columns.len()).collect();
+    wanted.sort_by_key(|at| columns[*at].priority);
+    let mut chosen: Vec<usize> = Vec::new();
+    let mut left = room + 1;
+    for at in wanted {
+        let needed = columns[at].least + 1;
+        // The first one is there in any case, or nothing would be.
+        if needed <= left || chosen.is_empty() {
+            left = left.saturating_sub(needed);
+            chosen.push(at);
+        }
     }
+    chosen.sort_unstable();
     let mut given: Vec<u16> = chosen.iter().map(|at| columns[*at].least).collect();
-    let mut left = (room + 1).saturating_sub(needed(&chosen));
     let wanted = |at: usize| widths.get(at).copied().unwrap_or_default().min(columns[at].most);
     while left > 0 {
         let before = left;

@@ -104,9 +104,9 @@ pub fn views(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
         }
     };
     let of = match model.view {
-        View::Services => format!("of {all} connections"),
-        View::Dns => format!("of {all} messages"),
-        _ => format!("of {all}"),
+        // Rows that stand for many are no part of these.
+        View::Services | View::Dns => "rows".to_owned(),
+        View::Connections | View::Flows | View::Drops | View::Nodes => format!("of {all}"),
     };
     let forgotten = if forgotten > 0 { format!(", {forgotten} forgotten") } else { String::new() };
     let text = format!(" {} {of}{forgotten}", model.table().rows.len());

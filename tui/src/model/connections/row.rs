@@ -42,21 +42,21 @@ const fn of(column: Column, least: u16, most: u16, priority: u8) -> Column {
 /// The same cells where they tell of what was stopped: why comes before how long.
 pub const DROPS_COLUMNS: &[Column] = &[
     MARK,
-    of(TIME, 8, 8, 3),
+    of(TIME, 8, 8, 1),
     of(CLIENT, 15, 40, 0),
     of(SERVICE, 12, 36, 4),
-    of(BACKEND, 14, 40, 1),
+    of(BACKEND, 14, 40, 0),
     of(PROTO, 5, 5, 6),
     of(VERDICT, 9, 9, 5),
-    of(STATE, 10, 11, 2),
+    of(STATE, 10, 11, 3),
     of(RTT, 7, 7, 12),
     of(SENT, 7, 7, 9),
     of(ANSWERED, 8, 8, 10),
     of(WAY, 16, 44, 11),
     of(SEEN_BY, 12, 30, 8),
     of(WHY, 36, 70, 0),
-    of(RULE, 14, 40, 7),
     of(LAST, 4, 4, 7),
+    of(RULE, 14, 40, 7),
 ];
 
 /// A mark for what became of a connection, that needs no colour.
@@ -120,7 +120,7 @@ pub fn connection_row(
     let middle = texts.into_iter().map(|(name, text)| Cell::ranked(text, rank(name), text_tone(name)));
     let cells = std::iter::once(Cell::text(mark, tone))
         .chain(middle)
-        .chain([Cell::text(rule(flow, detail), Tone::Plain), Cell::ranked("", last_ns, Tone::Quiet)])
+        .chain([Cell::ranked("", last_ns, Tone::Quiet), Cell::text(rule(flow, detail), Tone::Plain)])
         .collect();
     let call = Call {
         encoded,
