@@ -317,6 +317,6 @@ fn narrow_terminals_lose_the_least_wanted_columns() {
             .map(|p| connections::COLUMNS[p.column].title)
             .collect()
     };
-    assert_eq!(titles(80), ["", "TIME", "CLIENT", "SERVICE", "BACKEND", "STATE", "RTT"]);
+    assert_eq!(titles(80), ["", "TIME", "CLIENT", "SERVICE", "BACKEND", "STATE", "RTT", "LAST"]);
     assert_eq!(titles(200).len(), connections::COLUMNS.len());
 }
