@@ -175,6 +175,20 @@ fn a_row_leads_to_its_connections() {
 }
 
 #[test]
+fn every_column_has_its_cell() {
+    let model = world();
+    for columns in [connections::COLUMNS, connections::DROPS_COLUMNS] {
+        let at = |title| columns.iter().position(|column| column.title == title).unwrap();
+        let row = model.connections.get("c0003").unwrap();
+        let call = row.call().unwrap();
+        assert_eq!(row.cells.rank(at("TIME")), call.first_ns);
+        assert_eq!(row.cells.rank(at("LAST")), call.last_ns);
+        assert!(row.cells.text(at("WHY")).starts_with("logged by"));
+        assert_eq!(row.cells.text(at("STATE")), "opening");
+    }
+}
+
+#[test]
 fn next_failed_goes_round() {
     let mut model = world();
     press(&mut model, "n");

@@ -32,7 +32,7 @@ const LAST: Column = Column::text("LAST", (4, 4), 7, "time since its last packet
 /// The columns of the table.
 pub const COLUMNS: &[Column] = &[
     MARK, TIME, CLIENT, SERVICE, BACKEND, PROTO, VERDICT, STATE, RTT, SENT, ANSWERED, WAY, SEEN_BY, WHY,
-    RULE, LAST,
+    LAST,
 ];
 
 const fn of(column: Column, least: u16, most: u16, priority: u8) -> Column {
