@@ -72,7 +72,9 @@ impl Pane {
         let path = self.folder.join(name);
         self.types(&format!("stty -a | tail -n +2 > {name}; echo {name} done"));
         self.press(&["Enter"]);
-        self.until(name, |screen| screen.lines().any(|line| line == format!("{name} done")));
+        self.until(name, |screen| {
+            screen.lines().any(|line| line.trim_start_matches("> ") == format!("{name} done"))
+        });
         std::fs::read_to_string(path).unwrap()
     }
 }

@@ -39,7 +39,12 @@ async fn main() -> Result<()> {
     let mut figures = frames()?;
     figures.extend(program().await?);
     for figure in &figures {
-        println!("{:>12.2} {:<4} {}", figure["value"].as_f64().unwrap_or_default(), figure["unit"].as_str().unwrap_or(""), figure["what"]);
+        println!(
+            "{:>12.2} {:<4} {}",
+            figure["value"].as_f64().unwrap_or_default(),
+            figure["unit"].as_str().unwrap_or(""),
+            figure["what"]
+        );
     }
     if std::env::var_os("WEIR_GENERATE").is_some() {
         write(&figures)?;
@@ -79,15 +84,27 @@ fn frames() -> Result<Vec<Value>> {
         terminal.draw(|frame| weir_tui::view::draw(model, frame))?;
         Ok(start.elapsed())
     };
-    let times = |mut one: Box<dyn FnMut() -> Result<Duration> + '_>| (0..1000).map(|_| one()).collect::<Result<Vec<_>>>();
+    let times = |mut one: Box<dyn FnMut() -> Result<Duration> + '_>| {
+        (0..1000).map(|_| one()).collect::<Result<Vec<_>>>()
+    };
     let scrolls = times(Box::new(|| frame(&mut model, KeyCode::Char('d'), KeyModifiers::CONTROL)))?;
     let mut sorts = Vec::new();
     for _ in 0..100 {
         sorts.push(frame(&mut model, KeyCode::Char('>'), KeyModifiers::NONE)?);
     }
     Ok(vec![
-        figure("scroll_frame_p99", p99_ms(scrolls), "ms", "half a page down among 10,000 connections, to the drawn frame of 200x50 (99th percentile)"),
-        figure("sort_frame_p99", p99_ms(sorts), "ms", "10,000 connections sorted by another column, to the drawn frame (99th percentile)"),
+        figure(
+            "scroll_frame_p99",
+            p99_ms(scrolls),
+            "ms",
+            "half a page down among 10,000 connections, to the drawn frame of 200x50 (99th percentile)",
+        ),
+        figure(
+            "sort_frame_p99",
+            p99_ms(sorts),
+            "ms",
+            "10,000 connections sorted by another column, to the drawn frame (99th percentile)",
+        ),
     ])
 }
 
@@ -97,7 +114,12 @@ async fn program() -> Result<Vec<Value>> {
     let socket = folder.path().join("relay.sock");
     let relay = Relay::new(CONNECTIONS, FLOWS_PER_S);
     relay.serve(&socket)?;
-    let command = format!("'env XDG_STATE_HOME={0} {1} --server unix://{2}'", folder.path().display(), env!("CARGO_BIN_EXE_weir"), socket.display());
+    let command = format!(
+        "'env XDG_STATE_HOME={0} {1} --server unix://{2}'",
+        folder.path().display(),
+        env!("CARGO_BIN_EXE_weir"),
+        socket.display()
+    );
     let mut terminal = Terminal::open(SIZE.0, SIZE.1, command.trim_matches('\''))?;
     let all = format!(" {CONNECTIONS} of {CONNECTIONS}");
     terminal.until("all connections", |screen| screen.contains(&all))?;
@@ -105,14 +127,19 @@ async fn program() -> Result<Vec<Value>> {
     let sent = relay.sent.load(std::sync::atomic::Ordering::Relaxed);
     let start = Instant::now();
     let busy = process.share(MEASURED_FOR).await?;
-    let rate = (relay.sent.load(std::sync::atomic::Ordering::Relaxed) - sent) as f64 / start.elapsed().as_secs_f64();
+    let rate =
+        (relay.sent.load(std::sync::atomic::Ordering::Relaxed) - sent) as f64 / start.elapsed().as_secs_f64();
     let mut keys = Vec::new();
     let mut letters = Vec::new();
     for _ in 0..KEYS {
         keys.push(terminal.key("'?'", |screen| screen.contains("row before that failed"))?);
         keys.push(terminal.key("Escape", |screen| !screen.contains("row before that failed"))?);
-        letters.push(terminal.key("/", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/")))?);
-        letters.push(terminal.key("w", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/w")))?);
+        letters.push(
+            terminal.key("/", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/")))?,
+        );
+        letters.push(
+            terminal.key("w", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/w")))?,
+        );
         terminal.press("Escape")?;
         terminal.until("no prompt", |screen| screen.contains("q quit") && screen.contains(&all))?;
     }
@@ -121,9 +148,24 @@ async fn program() -> Result<Vec<Value>> {
     terminal.until("quiet", |screen| screen.contains("seen 0/s"))?;
     let idle = process.share(MEASURED_FOR).await?;
     Ok(vec![
-        figure("flows_per_second", rate, "flows/s", "flows that `weir` was sent and took, beside as many changes of connections"),
-        figure("key_p99", p99_ms(keys), "ms", "from a key to its effect on the terminal, at that load (99th percentile)"),
-        figure("filter_key_p99", p99_ms(letters), "ms", "from a letter of a filter to its place on the terminal, 10,000 rows judged meanwhile (99th percentile)"),
+        figure(
+            "flows_per_second",
+            rate,
+            "flows/s",
+            "flows that `weir` was sent and took, beside as many changes of connections",
+        ),
+        figure(
+            "key_p99",
+            p99_ms(keys),
+            "ms",
+            "from a key to its effect on the terminal, at that load (99th percentile)",
+        ),
+        figure(
+            "filter_key_p99",
+            p99_ms(letters),
+            "ms",
+            "from a letter of a filter to its place on the terminal, 10,000 rows judged meanwhile (99th percentile)",
+        ),
         figure("cpu_busy", busy, "%", "of one core, at that load"),
         figure("cpu_idle", idle, "%", "of one core, with 10,000 connections and nothing new"),
         figure("resident", resident, "MiB", "resident memory with 10,000 connections and 10,000 flows"),

@@ -11,9 +11,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, async_trait};
 use weir_proto::flow::Flow;
-use weir_proto::observer::observer_server::{Observer, ObserverServer};
-use weir_proto::observer::{self, GetFlowsRequest, GetFlowsResponse, ServerStatusRequest, ServerStatusResponse};
 use weir_proto::observer::get_flows_response::ResponseTypes;
+use weir_proto::observer::observer_server::{Observer, ObserverServer};
+use weir_proto::observer::{
+    self, GetFlowsRequest, GetFlowsResponse, ServerStatusRequest, ServerStatusResponse,
+};
 use weir_proto::weir::v1::connections_response::Response as Item;
 use weir_proto::weir::v1::weir_server::{Weir, WeirServer};
 use weir_proto::weir::v1::{self, Connection, ConnectionsRequest, ConnectionsResponse, PeerStatus};
@@ -57,7 +59,11 @@ impl Relay {
     }
 
     /// Hands a burst of connections to `tell` each time, one after the other, for as long as somebody listens.
-    async fn go_on<T>(self, tell: mpsc::Sender<Result<T, Status>>, make: impl Fn(&Connection, prost_types::Timestamp) -> T) {
+    async fn go_on<T>(
+        self,
+        tell: mpsc::Sender<Result<T, Status>>,
+        make: impl Fn(&Connection, prost_types::Timestamp) -> T,
+    ) {
         let burst = self.per_second * u64::try_from(BURST.as_millis()).unwrap_or(1) / 1000;
         let mut bursts = tokio::time::interval(BURST);
         let mut all = self.connections.iter().cycle();
@@ -95,7 +101,10 @@ fn touch(flow: &mut Flow, now: prost_types::Timestamp) {
 impl Weir for Relay {
     type ConnectionsStream = Stream<ConnectionsResponse>;
 
-    async fn connections(&self, _: Request<ConnectionsRequest>) -> Result<Response<Self::ConnectionsStream>, Status> {
+    async fn connections(
+        &self,
+        _: Request<ConnectionsRequest>,
+    ) -> Result<Response<Self::ConnectionsStream>, Status> {
         let (tell, told) = mpsc::channel(QUEUE);
         let relay = self.clone();
         let told_of = |connection| ConnectionsResponse { response: Some(Item::Connection(connection)) };
@@ -134,7 +143,10 @@ impl Observer for Relay {
         Ok(Response::new(Box::pin(ReceiverStream::new(told))))
     }
 
-    async fn server_status(&self, _: Request<ServerStatusRequest>) -> Result<Response<ServerStatusResponse>, Status> {
+    async fn server_status(
+        &self,
+        _: Request<ServerStatusRequest>,
+    ) -> Result<Response<ServerStatusResponse>, Status> {
         let peer = |name: &str| PeerStatus {
             name: name.to_owned(),
             connected: true,
@@ -164,7 +176,10 @@ impl Observer for Relay {
         Err(Status::unimplemented("not measured"))
     }
 
-    async fn get_nodes(&self, _: Request<observer::GetNodesRequest>) -> Result<Response<observer::GetNodesResponse>, Status> {
+    async fn get_nodes(
+        &self,
+        _: Request<observer::GetNodesRequest>,
+    ) -> Result<Response<observer::GetNodesResponse>, Status> {
         Err(Status::unimplemented("not measured"))
     }
 

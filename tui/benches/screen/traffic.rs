@@ -66,7 +66,7 @@ fn point(number: u32, device: &str, role: Role, source: &str, destination: &str)
 }
 
 fn detail(number: u32, client: &str, backend: &str) -> FlowDetail {
-    let failed = number % 29 == 0;
+    let failed = number.is_multiple_of(29);
     let observation = if failed { Observation::Logged } else { Observation::Delivered };
     FlowDetail {
         connection_id: number.into(),
@@ -118,7 +118,7 @@ pub fn connection(number: u32) -> Connection {
     let (source, destination) = (format!("10.244.1.{}", number % 250), format!("10.244.2.{}", number % 250));
     let detail = detail(number, &format!("{source}:{source_port}"), &format!("{destination}:8080"));
     let tcp = Tcp { source_port, destination_port: 8080, flags: None };
-    let verdict = if number % 29 == 0 { Verdict::Dropped } else { Verdict::Forwarded };
+    let verdict = if number.is_multiple_of(29) { Verdict::Dropped } else { Verdict::Forwarded };
     let flow = Flow {
         time: stamp(number + 1),
         uuid: format!("fa69cf2b-7400-8000-8000-{number:012x}"),

@@ -64,7 +64,7 @@ impl History {
 
     /// How many are remembered.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.typed.len()
     }
 
@@ -103,7 +103,7 @@ mod tests {
             history.push(&format!("port={number}"));
         }
         history.push("port=60");
-        assert_eq!((history.len(), history.back(1)), (MOST, Some("port=60")));
+        assert_eq!((history.count(), history.back(1)), (MOST, Some("port=60")));
         assert!(history.save("web", "ns=shop") && history.save("web", "ns=bank"));
         assert!(!history.save("two words", "ns=shop") && !history.save("bad", "a\u{1b}b"));
         let again = History::read(&history.typed_lines(), &history.saved_lines());
@@ -117,7 +117,7 @@ mod tests {
         let history =
             History::read(&format!("ns=a\n\u{0}\u{1b}[2J\n{long}\nns=b\n"), "no tab\nweb\tns=shop\n");
         assert_eq!(
-            (history.len(), history.back(1), history.saved("web")),
+            (history.count(), history.back(1), history.saved("web")),
             (2, Some("ns=b"), Some("ns=shop"))
         );
     }

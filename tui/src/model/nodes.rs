@@ -91,7 +91,7 @@ impl Nodes {
 
     /// How many are known.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.status.as_ref().map_or(0, |(_, status)| peers(status).len())
     }
 

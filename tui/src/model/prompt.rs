@@ -198,7 +198,7 @@ impl Model {
         if prompt.back == 0 {
             prompt.typed.clone_from(&prompt.text);
         }
-        prompt.back = prompt.back.saturating_add_signed(by).min(self.history.len());
+        prompt.back = prompt.back.saturating_add_signed(by).min(self.history.count());
         let text = self.history.back(prompt.back).filter(|_| prompt.back > 0).map(str::to_owned);
         let text = text.unwrap_or_else(|| prompt.typed.clone());
         prompt.set(&text);

@@ -39,7 +39,7 @@ fn a_row_changes_in_place_between_two_sorts() {
     model.update(Input::Tick, at(3));
     let row = &model.table().rows[line];
     assert_eq!((&*row.id, row.cells.text(7)), ("c0005", "closed"));
-    assert_eq!(model.connections.len(), 30);
+    assert_eq!(model.connections.count(), 30);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn memory_is_bounded_and_says_what_it_forgot() {
         store.apply(&connection(0).encode_to_vec());
         store.work(&filter, 100);
     }
-    assert_eq!((store.len(), store.forgotten), (10, 15));
+    assert_eq!((store.count(), store.forgotten), (10, 15));
     assert!(store.get("c0024").is_some() && store.get("c0001").is_none());
     assert!(store.get("c0000").is_some(), "what is told of stays");
 }
@@ -262,7 +262,7 @@ fn what_a_reconnected_relay_does_not_tell_again_stays_and_is_marked() {
     model.told(told(&renamed), at(11));
     model.update(Input::Tick, at(12));
     rest(&mut model);
-    assert_eq!((model.connections.len(), stale(&model)), (30, 28));
+    assert_eq!((model.connections.count(), stale(&model)), (30, 28));
     assert!(model.connections.get("c0002").is_none(), "it is told under another name now");
     assert!(model.said().unwrap().starts_with("connected again after 1 s"));
 }
@@ -274,7 +274,7 @@ fn what_is_taken_back_goes() {
     model.told(told(&taken_back), at(3));
     model.update(Input::Tick, at(4));
     rest(&mut model);
-    assert_eq!((model.connections.len(), model.table().rows.len()), (29, 29));
+    assert_eq!((model.connections.count(), model.table().rows.len()), (29, 29));
 }
 
 #[test]

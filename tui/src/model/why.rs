@@ -42,7 +42,7 @@ impl Model {
             View::Flows => "no flow seen yet",
             View::Services => "no connection to a Service seen yet",
             View::Dns => "no DNS message seen yet (DNS over UDP is read)",
-            View::Drops if self.connections.len() > 0 => "none of the connections in memory failed",
+            View::Drops if self.connections.count() > 0 => "none of the connections in memory failed",
             View::Drops => "no connection seen yet",
             View::Nodes => "this server tells of no nodes: it is a daemon and speaks for itself",
         }
@@ -51,12 +51,12 @@ impl Model {
     /// How many rows the filter may hide here.
     fn hidden(&self) -> usize {
         match self.view {
-            View::Connections => self.connections.len(),
+            View::Connections => self.connections.count(),
             View::Services => self.connections.rows().filter(|row| is_to_service(row)).count(),
             View::Drops => self.connections.rows().filter(|row| row.is_bad()).count(),
-            View::Flows => self.flows.len(),
-            View::Dns => self.names.len(),
-            View::Nodes => self.nodes.len(),
+            View::Flows => self.flows.count(),
+            View::Dns => self.names.count(),
+            View::Nodes => self.nodes.count(),
         }
     }
 }

@@ -96,11 +96,11 @@ pub fn views(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
         x = put(buffer, area, x, area.y, &view.label(), style);
     }
     let (all, forgotten) = match model.view {
-        View::Flows => (model.flows.len(), model.flows.forgotten),
-        View::Dns => (model.names.len(), model.names.forgotten),
-        View::Nodes => (model.nodes.len(), 0),
+        View::Flows => (model.flows.count(), model.flows.forgotten),
+        View::Dns => (model.names.count(), model.names.forgotten),
+        View::Nodes => (model.nodes.count(), 0),
         View::Connections | View::Services | View::Drops => {
-            (model.connections.len(), model.connections.forgotten)
+            (model.connections.count(), model.connections.forgotten)
         }
     };
     let of = match model.view {

@@ -31,32 +31,31 @@ const LAST: Column = Column::text("LAST", (4, 4), 7, "time since its last packet
 
 /// The columns of the table.
 pub const COLUMNS: &[Column] = &[
-    MARK, TIME, CLIENT, SERVICE, BACKEND, PROTO, VERDICT, STATE, RTT, SENT, ANSWERED, WAY, SEEN_BY, WHY,
-    LAST,
+    MARK, TIME, CLIENT, SERVICE, BACKEND, PROTO, VERDICT, STATE, RTT, SENT, ANSWERED, WAY, SEEN_BY, WHY, LAST,
 ];
 
-const fn of(column: Column, least: u16, most: u16, priority: u8) -> Column {
-    Column { least, most, priority, ..column }
+const fn of(column: &Column, least: u16, most: u16, priority: u8) -> Column {
+    Column { least, most, priority, ..*column }
 }
 
 /// The same cells where they tell of what was stopped: why comes before how long.
 pub const DROPS_COLUMNS: &[Column] = &[
     MARK,
-    of(TIME, 8, 8, 1),
-    of(CLIENT, 15, 40, 0),
-    of(SERVICE, 12, 36, 4),
-    of(BACKEND, 14, 40, 0),
-    of(PROTO, 5, 5, 6),
-    of(VERDICT, 9, 9, 5),
-    of(STATE, 10, 11, 3),
-    of(RTT, 7, 7, 12),
-    of(SENT, 7, 7, 9),
-    of(ANSWERED, 8, 8, 10),
-    of(WAY, 16, 44, 11),
-    of(SEEN_BY, 12, 30, 8),
-    of(WHY, 36, 70, 0),
-    of(LAST, 4, 4, 7),
-    of(RULE, 14, 40, 7),
+    of(&TIME, 8, 8, 1),
+    of(&CLIENT, 15, 40, 0),
+    of(&SERVICE, 12, 36, 4),
+    of(&BACKEND, 14, 40, 0),
+    of(&PROTO, 5, 5, 6),
+    of(&VERDICT, 9, 9, 5),
+    of(&STATE, 10, 11, 3),
+    of(&RTT, 7, 7, 12),
+    of(&SENT, 7, 7, 9),
+    of(&ANSWERED, 8, 8, 10),
+    of(&WAY, 16, 44, 11),
+    of(&SEEN_BY, 12, 30, 8),
+    of(&WHY, 36, 70, 0),
+    of(&LAST, 4, 4, 7),
+    of(&RULE, 14, 40, 7),
 ];
 
 /// A mark for what became of a connection, that needs no colour.
