@@ -108,6 +108,25 @@ fn frames() -> Result<Vec<Value>> {
     ])
 }
 
+/// Times from keys, and from letters of a filter, to what follows from them on the terminal.
+fn typed(terminal: &mut Terminal, all: &str) -> Result<(Vec<Duration>, Vec<Duration>)> {
+    let mut keys = Vec::new();
+    let mut letters = Vec::new();
+    for _ in 0..KEYS {
+        keys.push(terminal.key("'?'", |screen| screen.contains("row before that failed"))?);
+        keys.push(terminal.key("Escape", |screen| !screen.contains("row before that failed"))?);
+        letters.push(
+            terminal.key("/", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/")))?,
+        );
+        letters.push(
+            terminal.key("w", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/w")))?,
+        );
+        terminal.press("Escape")?;
+        terminal.until("no prompt", |screen| screen.contains("q quit") && screen.contains(all))?;
+    }
+    Ok((keys, letters))
+}
+
 /// The real program at full load, then idle.
 async fn program() -> Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
@@ -129,20 +148,7 @@ async fn program() -> Result<Vec<Value>> {
     let busy = process.share(MEASURED_FOR).await?;
     let rate =
         (relay.sent.load(std::sync::atomic::Ordering::Relaxed) - sent) as f64 / start.elapsed().as_secs_f64();
-    let mut keys = Vec::new();
-    let mut letters = Vec::new();
-    for _ in 0..KEYS {
-        keys.push(terminal.key("'?'", |screen| screen.contains("row before that failed"))?);
-        keys.push(terminal.key("Escape", |screen| !screen.contains("row before that failed"))?);
-        letters.push(
-            terminal.key("/", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/")))?,
-        );
-        letters.push(
-            terminal.key("w", |screen| screen.lines().last().is_some_and(|line| line.starts_with("✓/w")))?,
-        );
-        terminal.press("Escape")?;
-        terminal.until("no prompt", |screen| screen.contains("q quit") && screen.contains(&all))?;
-    }
+    let (keys, letters) = typed(&mut terminal, &all)?;
     let resident = process.resident_mib()?;
     relay.runs.store(false, std::sync::atomic::Ordering::Relaxed);
     terminal.until("quiet", |screen| screen.contains("seen 0/s"))?;
