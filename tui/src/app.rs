@@ -22,8 +22,7 @@ use weir_proto::weir::v1::weir_client::WeirClient;
 use crate::client::{self, ClientError, MAX_MESSAGE_BYTES};
 use crate::observe::{self, Ask};
 use crate::print::{ConnectionPrinter, FlowPrinter, print_status, status_json};
-use crate::screen;
-use crate::shell;
+use crate::{screen, shell, view};
 
 /// The name that Hubble's clients ask the health of.
 const HEALTH_SERVICE: &str = "hubble.server.Observer";
@@ -51,6 +50,14 @@ pub fn command() -> Command {
                 .value_parser(clap::value_parser!(u64).range(1..=600))
                 .value_name("SECONDS")
                 .help("How long connecting may take"),
+        )
+        .arg(
+            Arg::new("theme")
+                .long("theme")
+                .env("WEIR_THEME")
+                .value_parser(view::theme::NAMES.to_vec())
+                .value_name("NAME")
+                .help("Colours of the screen"),
         )
         .subcommand(observe::command())
         .subcommand(
@@ -135,8 +142,9 @@ fn colourful() -> bool {
 /// The screen, until it is left.
 async fn screen(matches: &ArgMatches) -> Result<()> {
     let timeout = Duration::from_secs(matches.get_one::<u64>("timeout").copied().unwrap_or(5));
-    let ask = screen::Ask { server: server(matches).to_owned(), timeout, colours: colourful() };
-    screen::run(ask).await.context("the terminal failed")
+    let theme = matches.get_one::<String>("theme").cloned().unwrap_or_default();
+    let ask = screen::Ask { server: server(matches).to_owned(), timeout, theme, colours: colourful() };
+    screen::run(ask).await
 }
 
 /// Where notes about the stream go.

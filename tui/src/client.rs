@@ -3,6 +3,8 @@
 //! Addresses: `host:port`, `tcp://host:port`, `unix:///path`. Connecting has a deadline; every error names the address and
 //! what to look at.
 
+pub mod stream;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -18,8 +18,8 @@ pub enum Scope {
 pub enum Action {
     /// Shows the view of that number, from 1.
     View(u8),
-    /// The next view.
-    NextView,
+    /// So many views further.
+    NextView(isize),
     /// Moves the selection, or the text of an opened connection, by lines.
     Move(i32),
     /// Moves by halves of a page.
@@ -28,6 +28,8 @@ pub enum Action {
     First,
     /// To the last line.
     Last,
+    /// To the next row that failed, or, if false, to the one before.
+    NextFailed(bool),
     /// Opens what is selected.
     Open,
     /// One step back: overlay, connection, filter.
@@ -50,6 +52,8 @@ pub enum Action {
     Help,
     /// Begins to type a command.
     Command,
+    /// Gives the terminal back to the shell for a while.
+    Suspend,
     /// Leaves.
     Quit,
 }
@@ -90,7 +94,8 @@ pub const KEYS: &[Binding] = &[
     key!([c('4')], "4", Everywhere, Action::View(4), "DNS: names, answers, waste"),
     key!([c('5')], "5", Everywhere, Action::View(5), "Drops and denials, and why"),
     key!([c('6')], "6", Everywhere, Action::View(6), "Nodes: rate, loss, lag, skew"),
-    key!([(KeyCode::Tab, NONE)], "Tab", Table, Action::NextView, "next view"),
+    key!([(KeyCode::Tab, NONE)], "Tab", Everywhere, Action::NextView(1), "next view"),
+    key!([(KeyCode::BackTab, NONE)], "S-Tab", Everywhere, Action::NextView(-1), "view before"),
     key!([c('j'), (KeyCode::Down, NONE)], "j ↓", Everywhere, Action::Move(1), "down"),
     key!([c('k'), (KeyCode::Up, NONE)], "k ↑", Everywhere, Action::Move(-1), "up"),
     key!(
@@ -109,18 +114,21 @@ pub const KEYS: &[Binding] = &[
     ),
     key!([c('g'), (KeyCode::Home, NONE)], "g Home", Everywhere, Action::First, "first line"),
     key!([c('G'), (KeyCode::End, NONE)], "G End", Everywhere, Action::Last, "last line"),
+    key!([c('n')], "n", Table, Action::NextFailed(true), "next row that failed"),
+    key!([c('N')], "N", Table, Action::NextFailed(false), "row before that failed"),
     key!([(KeyCode::Enter, NONE)], "Enter", Table, Action::Open, "open it, or its connections"),
-    key!([(KeyCode::Esc, NONE)], "Esc", Everywhere, Action::Back, "back; clears the filter"),
-    key!([c('/')], "/", Table, Action::Filter, "filter; Tab completes"),
+    key!([(KeyCode::Esc, NONE)], "Esc", Everywhere, Action::Back, "back; takes the filter back"),
+    key!([c('/')], "/", Table, Action::Filter, "filter; Tab, ↑ history"),
     key!([c('>'), (KeyCode::Right, NONE)], "> →", Table, Action::SortColumn(1), "sort by the next column"),
     key!([c('<'), (KeyCode::Left, NONE)], "< ←", Table, Action::SortColumn(-1), "sort by the column before"),
     key!([c('r')], "r", Table, Action::Reverse, "sort the other way round"),
-    key!([c(' ')], "Space", Everywhere, Action::Freeze, "freeze and count; again: go on"),
-    key!([c('f')], "f", Everywhere, Action::Follow, "follow: keep on the first line"),
-    key!([c('y')], "y", Everywhere, Action::Copy, "copy (OSC 52, also over ssh)"),
+    key!([c(' ')], "Space", Everywhere, Action::Freeze, "freeze, count; again: go on"),
+    key!([c('f')], "f", Everywhere, Action::Follow, "follow: keep on first line"),
+    key!([c('y')], "y", Everywhere, Action::Copy, "copy (OSC 52 or tmux)"),
     key!([c('e')], "e", Everywhere, Action::Export, "export: json, csv, command"),
-    key!([c(':')], ":", Everywhere, Action::Command, "quit filter sort view theme"),
+    key!([c(':')], ":", Everywhere, Action::Command, "command; Tab lists them"),
     key!([c('?')], "?", Everywhere, Action::Help, "these keys"),
+    key!([(KeyCode::Char('z'), CTRL)], "^z", Everywhere, Action::Suspend, "suspend to the shell"),
     key!([c('q'), (KeyCode::Char('c'), CTRL)], "q ^c", Everywhere, Action::Quit, "quit"),
 ];
 

@@ -2,15 +2,20 @@
 //!
 //! Pure: no I/O and no clock; the time comes with each input, and what must happen outside (leaving, copying, writing a
 //! file) is given back as an [`Effect`]. Knows nothing of colours or places on the screen but how many lines there are.
+//! Long work (thousands of rows to make or to judge) is done in small steps, so that a key never waits for it.
 
 mod act;
 pub mod command;
+mod complete;
 pub mod connections;
 pub mod detail;
 pub mod export;
-mod facts;
 pub mod filter;
 pub mod flows;
+pub mod history;
+mod input;
+pub mod layout;
+pub mod names;
 pub mod nodes;
 pub mod prompt;
 pub mod row;
@@ -19,179 +24,83 @@ pub mod table;
 #[cfg(test)]
 pub mod tests;
 mod told;
+mod why;
 
 use std::sync::Arc;
 
-use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use weir_proto::observer::{GetFlowsResponse, ServerStatusResponse};
-use weir_proto::weir::v1::{Connection, Notice};
+use weir_proto::query::QueryError;
+use weir_proto::weir::v1::Connection;
+
+pub use self::input::{Effect, Input, Link, Stream, Told, View};
 
 use self::connections::Connections;
-use self::export::Export;
-use self::filter::{Filter, FilterError};
-use self::flows::Flows;
+use self::filter::Filter;
+use self::flows::Latest;
+use self::history::History;
+use self::names::Message;
 use self::nodes::Nodes;
 use self::prompt::{Prompt, Purpose};
-use self::row::{Row, Subject};
+use self::row::Row;
 use self::table::Table;
 use crate::print::{Format, Output, TimeFormat, escape};
 
 /// Lines of the screen that are not rows: header, views, titles, last line.
 pub const FRAME_LINES: u16 = 4;
+/// The line of the views' names.
+pub const VIEWS_LINE: u16 = 1;
 /// The line of the columns' titles.
 pub const TITLE_LINE: u16 = 2;
 /// A sentence stays on the last line for so long.
 const SAID_FOR_S: i64 = 6;
-
-/// The views, in the order of their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
-    /// One row a connection.
-    Connections,
-    /// The records as they come.
-    Flows,
-    /// Backends of Services.
-    Services,
-    /// Names.
-    Dns,
-    /// What was stopped.
-    Drops,
-    /// Who observes.
-    Nodes,
-}
-
-impl View {
-    /// All.
-    pub const ALL: [Self; 6] =
-        [Self::Connections, Self::Flows, Self::Services, Self::Dns, Self::Drops, Self::Nodes];
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Connections => "Connections",
-            Self::Flows => "Flows",
-            Self::Services => "Services",
-            Self::Dns => "DNS",
-            Self::Drops => "Drops",
-            Self::Nodes => "Nodes",
-        }
-    }
-
-    fn table(self) -> Table {
-        match self {
-            Self::Connections => Table::new(connections::COLUMNS, 1, true),
-            Self::Flows => Table::new(flows::COLUMNS, 1, true),
-            Self::Services => Table::new(services::COLUMNS, 1, false),
-            Self::Dns => Table::new(flows::DNS_COLUMNS, 3, true),
-            Self::Drops => Table::new(connections::DROPS_COLUMNS, 1, true),
-            Self::Nodes => Table::new(nodes::COLUMNS, 1, false),
-        }
-    }
-}
-
-/// What the server's side tells.
-#[derive(Debug)]
-pub enum Told {
-    /// A server was reached; all it knows comes anew.
-    Connected,
-    /// It went away, or is not there; the next try is in so many milliseconds.
-    Away {
-        /// Why, in words.
-        why: String,
-        /// When it is tried again.
-        retry_ms: u64,
-    },
-    /// The latest of one connection.
-    Connection(Box<Connection>),
-    /// An answer of the flow stream.
-    Flow(Box<GetFlowsResponse>),
-    /// A sentence of the server's.
-    Notice(Notice),
-    /// How the server is.
-    Status(Box<ServerStatusResponse>),
-    /// What it cannot answer, in words.
-    Cannot(String),
-}
-
-/// What happens to the model.
-#[derive(Debug)]
-pub enum Input {
-    /// A key.
-    Key(KeyEvent),
-    /// Text that was pasted.
-    Paste(String),
-    /// A click on a line and column of the screen.
-    Click(u16, u16),
-    /// The wheel.
-    Wheel(i64),
-    /// The terminal has another size: columns, lines.
-    Resize(u16, u16),
-    /// Time goes on.
-    Tick,
-}
-
-/// What is to be done outside.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Leave.
-    Quit,
-    /// Put this on the clipboard.
-    Copy(String),
-    /// Write this into a new file of the current directory whose name begins so.
-    Write {
-        /// The name without its number and ending.
-        stem: String,
-        /// What is to be in it.
-        export: Export,
-    },
-}
+/// Rows made or judged in one step: a few milliseconds.
+const STEP: usize = 300;
+/// A loss is news for so long.
+pub const LOSS_IS_NEWS_S: i64 = 60;
+/// Messages of a connection that are shown with it.
+const MOST_MESSAGES: usize = 50;
 
 /// What lies over the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Overlay {
     /// Nothing.
     None,
-    /// The keys.
-    Help,
+    /// The keys, from this line on.
+    Help(usize),
     /// The choice of a form.
     Export,
-}
-
-/// How the server is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Never yet.
-    Connecting,
-    /// It is there.
-    Up,
-    /// It is not; tried again at that time.
-    Down {
-        /// Why.
-        why: String,
-        /// The next try.
-        retry_at: Timestamp,
-    },
 }
 
 /// An opened connection.
 #[derive(Clone, Debug)]
 pub struct Opened {
+    /// Its row.
+    pub row: Arc<Row>,
     /// As it was last.
-    pub connection: Arc<Connection>,
+    pub connection: Connection,
+    /// Its DNS messages that are in memory, oldest first.
+    pub messages: Vec<weir_proto::flow::Flow>,
     /// Lines above the screen.
     pub top: usize,
 }
 
-/// The rows of the moment when the screen was frozen.
-#[derive(Debug)]
+/// What came since the screen was frozen.
+#[derive(Clone, Debug)]
 pub struct Frozen {
-    /// What came since.
-    pub count: u64,
-    connections: Vec<Arc<Row>>,
-    flows: Vec<Arc<Row>>,
+    /// When that was.
+    pub at: Timestamp,
+    /// Connections that were not known.
+    pub connections: u64,
+    /// Flows.
+    pub flows: u64,
+}
+
+/// Where one came from, to go back to.
+#[derive(Clone, Debug)]
+struct Step {
+    view: View,
+    filter: String,
 }
 
 /// All that is shown.
@@ -207,8 +116,8 @@ pub struct Model {
     pub size: (u16, u16),
     /// The view that is shown.
     pub view: View,
-    /// Each view's filter, as text and understood.
-    filters: [(String, Filter); 6],
+    /// What passes, in every view.
+    pub filter: Filter,
     /// What is being typed.
     pub prompt: Option<Prompt>,
     /// What lies over all.
@@ -226,24 +135,38 @@ pub struct Model {
     /// The connections.
     pub connections: Connections,
     /// The flows.
-    pub flows: Flows,
+    pub flows: Latest<Arc<Row>>,
+    /// The DNS messages.
+    pub names: Latest<Option<Message>>,
     /// The nodes.
     pub nodes: Nodes,
-    /// Records that this stream lost.
+    /// Records that these streams lost.
     pub missed: u64,
+    /// When the count of lost records last grew.
+    pub lost_at: Option<Timestamp>,
     /// Time from a flow's end to its arrival, of the newest flow, nanoseconds.
     pub lag_ns: Option<u64>,
     /// Flows in the last second.
     pub rate: u64,
+    /// Filters that were typed and saved.
+    pub history: History,
+    /// What the server does not tell, and why.
+    cannot: Vec<(Stream, String)>,
+    trail: Vec<Step>,
     connected_at: Timestamp,
     arrived: u64,
+    /// Flows that came on this screen's stream.
+    seen: u64,
     second: i64,
     said: Option<(String, Timestamp)>,
     tables: [Table; 6],
     output: Output,
+    flow_output: Output,
     zone: TimeZone,
+    /// The shown table is to be put in order.
     dirty: bool,
-    history: Vec<String>,
+    judging: bool,
+    unmade: bool,
 }
 
 fn output(zone: &TimeZone, pattern: &str) -> Output {
@@ -260,16 +183,23 @@ fn output(zone: &TimeZone, pattern: &str) -> Output {
 
 impl Model {
     /// Nothing known yet.
-    #[must_use]
-    pub fn new(server: &str, now: Timestamp, zone: TimeZone, themes: &'static [&'static str]) -> Self {
+    ///
+    /// # Errors
+    /// None: the empty filter is a query.
+    pub fn new(
+        server: &str,
+        now: Timestamp,
+        zone: TimeZone,
+        themes: &'static [&'static str],
+    ) -> Result<Self, QueryError> {
         let table_output = output(&zone, "seconds");
-        Self {
+        Ok(Self {
             server: escape(server).into_owned(),
             link: Link::Connecting,
             now,
             size: (80, 24),
             view: View::Connections,
-            filters: Default::default(),
+            filter: Filter::new("")?,
             prompt: None,
             overlay: Overlay::None,
             opened: None,
@@ -278,33 +208,35 @@ impl Model {
             theme: 0,
             themes,
             connections: Connections::new(table_output.clone(), connections::MOST),
-            flows: Flows::new(output(&zone, "milliseconds"), flows::MOST),
+            flows: Latest::new(flows::MOST),
+            names: Latest::new(flows::MOST_NAMES),
             nodes: Nodes::default(),
             missed: 0,
+            lost_at: None,
             lag_ns: None,
             rate: 0,
+            history: History::default(),
+            cannot: Vec::new(),
+            trail: Vec::new(),
             connected_at: now,
             arrived: 0,
+            seen: 0,
             second: now.as_second(),
             said: None,
             tables: View::ALL.map(View::table),
             output: table_output,
+            flow_output: output(&zone, "milliseconds"),
             zone,
             dirty: true,
-            history: Vec::new(),
-        }
+            judging: false,
+            unmade: false,
+        })
     }
 
     /// The table that is shown.
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.tables[self.view as usize]
-    }
-
-    /// The text of the shown view's filter.
-    #[must_use]
-    pub fn filter_text(&self) -> &str {
-        &self.filters[self.view as usize].0
     }
 
     fn table_mut(&mut self) -> &mut Table {
@@ -317,12 +249,18 @@ impl Model {
         usize::from(self.size.1.saturating_sub(FRAME_LINES)).max(1)
     }
 
+    /// The time that ages on the screen are counted to.
+    #[must_use]
+    pub fn shown_at(&self) -> Timestamp {
+        self.frozen.as_ref().map_or(self.now, |frozen| frozen.at)
+    }
+
     /// Lines of the opened connection.
     #[must_use]
     pub fn detail(&self) -> Vec<detail::Line> {
-        self.opened
-            .as_ref()
-            .map_or_else(Vec::new, |opened| detail::lines(&opened.connection, &self.output, &self.zone))
+        self.opened.as_ref().map_or_else(Vec::new, |opened| {
+            detail::lines(&opened.connection, &opened.messages, &self.output, &self.zone)
+        })
     }
 
     /// The sentence of the last line, while it is fresh.
@@ -339,15 +277,41 @@ impl Model {
 
     /// What is wrong with the filter that is being typed.
     #[must_use]
-    pub fn filter_error(&self) -> Option<FilterError> {
+    pub fn filter_error(&self) -> Option<QueryError> {
         let prompt = self.prompt.as_ref().filter(|prompt| prompt.purpose == Purpose::Filter)?;
-        Filter::parse(&prompt.text).err()
+        weir_proto::query::validate(&prompt.text).err()
     }
 
     /// Records lost on the way here, as far as known.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.missed.max(self.nodes.lost())
+    }
+
+    /// The same as a share of all, in thousandths.
+    #[must_use]
+    pub fn lost_thousandths(&self) -> u64 {
+        let all = self.nodes.received().max(self.seen) + self.lost();
+        (self.lost() * 1000).checked_div(all).unwrap_or_default()
+    }
+
+    /// True while rows are being judged by a filter that has changed.
+    #[must_use]
+    pub const fn is_judging(&self) -> bool {
+        self.judging
+    }
+
+    /// True if there is work that [`Input::Work`] goes on with.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.judging || self.unmade
+    }
+
+    /// True for a connection that the server now connected to has not told of.
+    #[must_use]
+    pub fn is_stale(&self, row: &Row) -> bool {
+        let session = self.connections.session();
+        row.call().is_some_and(|call| self.link != Link::Up || call.session != session)
     }
 
     /// Takes what was typed, or that time went on. Call once before drawing, with [`Input::Tick`] if nothing else.
@@ -361,24 +325,45 @@ impl Model {
             }
             Input::Click(column, line) => self.click(column, line),
             Input::Wheel(by) => {
-                self.step(by);
+                self.wheel(by);
                 Vec::new()
             }
             Input::Resize(columns, lines) => {
                 self.size = (columns, lines);
+                self.tables.iter_mut().for_each(Table::forget_widths);
                 Vec::new()
             }
-            Input::Tick => Vec::new(),
+            Input::Tick | Input::Work => Vec::new(),
         };
+        self.work();
         if now.as_second() != self.second {
             self.each_second();
         }
-        if std::mem::take(&mut self.dirty) {
+        if self.dirty && !self.judging {
+            self.dirty = false;
             self.arrange();
         }
-        let page = self.page();
-        self.table_mut().scroll(page);
+        self.settle();
         effects
+    }
+
+    /// One step of what takes long.
+    fn work(&mut self) {
+        let Self { connections, flows, names, filter, .. } = self;
+        let judging = connections.work(filter, STEP);
+        let output = &self.flow_output;
+        let unmade = match self.view {
+            View::Flows => {
+                flows.work(filter, STEP, |flow, number, encoded| flows::row(flow, number, encoded, output))
+            }
+            View::Dns => names.work(filter, STEP, |flow, _, _| names::message(flow)),
+            View::Connections | View::Services | View::Drops | View::Nodes => false,
+        };
+        let was_judging = std::mem::replace(&mut self.judging, judging);
+        self.unmade = unmade || self.connections.waiting() > 0;
+        // The first rows are shown at once; later ones when it is sorted next.
+        let is_short = self.frozen.is_none() && self.table().rows.len() < self.page();
+        self.dirty |= is_short || (was_judging && !judging);
     }
 
     fn each_second(&mut self) {
@@ -386,37 +371,55 @@ impl Model {
         self.rate = self.arrived / elapsed;
         self.arrived = 0;
         self.second = self.now.as_second();
-        self.connections.sweep(self.now);
         self.dirty |= self.frozen.is_none();
+        if self.frozen.is_none() {
+            self.find_messages();
+        }
     }
 
-    /// Puts the rows of the shown view in order; while frozen, the rows of that moment.
+    /// Puts the rows of the shown view in order.
     fn arrange(&mut self) {
-        let connections = || -> Vec<Arc<Row>> {
-            let live = || self.connections.rows().cloned().collect();
-            self.frozen.as_ref().map_or_else(live, |frozen| frozen.connections.clone())
-        };
-        let flows = || -> Vec<Arc<Row>> {
-            let live = || self.flows.rows().cloned().collect();
-            self.frozen.as_ref().map_or_else(live, |frozen| frozen.flows.clone())
-        };
         let rows: Vec<Arc<Row>> = match self.view {
-            View::Connections => connections(),
-            View::Flows => flows(),
-            View::Services => services::rows(connections().iter(), &self.output),
-            View::Dns => flows::names(flows().iter(), self.now),
-            View::Drops => connections().into_iter().filter(|row| is_failed(row)).collect(),
-            View::Nodes => self.nodes.rows(),
+            View::Connections => self.connections.passing().cloned().collect(),
+            View::Flows => self.flows.passing().cloned().collect(),
+            View::Services => services::rows(self.connections.passing()),
+            View::Dns => names::rows(self.names.passing(), self.shown_at()),
+            View::Drops => self.connections.passing().filter(|row| row.is_bad()).cloned().collect(),
+            View::Nodes => self.nodes.rows(&self.filter),
         };
-        let table = &mut self.tables[self.view as usize];
-        let (_, filter) = &self.filters[self.view as usize];
-        table.arrange(rows.into_iter(), filter, self.followed.as_deref());
+        let followed = self.followed.clone();
+        let is_listed = |id: &str| rows.iter().any(|row| *row.id == *id);
+        let pinned = followed.as_deref().filter(|_| matches!(self.view, View::Connections | View::Drops));
+        let missing = pinned.filter(|id| !is_listed(id)).and_then(|id| self.connections.get(id)).cloned();
+        let rows = missing.into_iter().chain(rows).collect();
+        self.tables[self.view as usize].arrange(rows, pinned);
     }
-}
 
-fn is_failed(row: &Row) -> bool {
-    match &row.subject {
-        Subject::Connection(connection) => connection.flow.as_ref().is_some_and(connections::failed),
-        Subject::Flow(_) | Subject::Group(_) => false,
+    /// Brings what is on the screen up to date.
+    fn settle(&mut self) {
+        let (page, view) = (self.page(), self.view as usize);
+        let table = &mut self.tables[view];
+        table.scroll(page);
+        if self.frozen.is_none() {
+            let connections = &self.connections;
+            table.refresh(page, |row| row.call().and_then(|_| connections.newer(row)));
+            if let Some(opened) = &mut self.opened
+                && let Some(row) = connections.newer(&opened.row)
+            {
+                opened.connection = row.call().map(connections::decode).unwrap_or_default();
+                opened.row = row;
+            }
+        }
+        table.measure(page);
+    }
+
+    /// The DNS messages of the opened connection, as far as they are in memory.
+    fn find_messages(&mut self) {
+        let Some(opened) = &mut self.opened else { return };
+        let key = opened.row.call().map_or(0, |call| call.join_key);
+        let of_it = self.names.encoded().filter(|encoded| flows::join_key(encoded) == Some(key));
+        let decoded = of_it.filter_map(|encoded| prost::Message::decode(&encoded[..]).ok());
+        opened.messages = decoded.take(MOST_MESSAGES).collect();
+        opened.messages.reverse();
     }
 }

@@ -19,7 +19,9 @@ use weir_proto::observer::GetFlowsResponse;
 use weir_proto::observer::get_flows_response::ResponseTypes;
 
 pub use connections::ConnectionPrinter;
-pub use connections::row::{address, bytes, cells as connection_cells, milliseconds, state};
+pub use connections::row::{
+    address, bytes, cells as connection_cells, dns as dns_message, milliseconds, state,
+};
 pub use flows::row as flow_cells;
 pub use status::{print_status, status_json};
 pub use style::{Paint, escape};

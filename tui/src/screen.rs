@@ -1,30 +1,29 @@
 //! The loop between terminal, server and model.
 //!
 //! Keys are answered at once; what the server tells is taken in batches, one a frame, as much as a bounded queue holds:
-//! when it is full the server waits, and skips ahead by its own rules. Whatever ends the loop, the terminal is restored.
+//! when it is full the server waits, and skips ahead by its own rules. Long work of the model is done between two inputs,
+//! a step at a time. Whatever ends the loop, the terminal is restored.
 
 mod feed;
+mod outside;
+mod state;
 mod terminal;
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use anyhow::Context as _;
 use crossterm::event::{Event, EventStream, KeyEventKind, MouseButton, MouseEventKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::StreamExt;
 
+use self::outside::Outside;
 use self::terminal::Terminal;
-use crate::model::export::Export;
 use crate::model::{Effect, Input, Model, Told};
 use crate::view;
 
@@ -34,10 +33,6 @@ const QUEUE: usize = 4096;
 const FRAME: Duration = Duration::from_millis(100);
 /// Lines a turn of the wheel moves.
 const WHEEL_LINES: i64 = 3;
-/// Files of one name tried before the export gives up.
-const NAMES_TRIED: u32 = 1000;
-/// Longest text for the clipboard: terminals refuse or cut longer ones.
-const MOST_COPIED: usize = 74_994;
 
 /// What a person wants to look at.
 #[derive(Debug)]
@@ -46,90 +41,135 @@ pub struct Ask {
     pub server: String,
     /// How long connecting may take.
     pub timeout: Duration,
+    /// Name of the colours; empty: the first, or none where the environment asks for none.
+    pub theme: String,
     /// False if the environment asks for none.
     pub colours: bool,
+}
+
+impl Ask {
+    fn theme(&self) -> usize {
+        let named = view::theme::NAMES.iter().position(|name| *name == self.theme);
+        named.unwrap_or(if self.colours { 0 } else { view::theme::NONE })
+    }
 }
 
 /// Shows the screen until it is left.
 ///
 /// # Errors
 /// Of the terminal only: a server that is not there is waited for.
-pub async fn run(ask: Ask) -> io::Result<()> {
-    let mut model = Model::new(&ask.server, Timestamp::now(), TimeZone::system(), view::theme::NAMES);
-    if !ask.colours {
-        model.theme = view::theme::NONE;
-    }
-    let mut signals = Signals::new()?;
-    let mut terminal = Terminal::open()?;
-    let (tell, mut told) = mpsc::channel(QUEUE);
+pub async fn run(ask: Ask) -> anyhow::Result<()> {
+    let mut model = Model::new(&ask.server, Timestamp::now(), TimeZone::system(), view::theme::NAMES)?;
+    model.theme = ask.theme();
+    model.history = state::read();
+    let mut signals = Signals::new().context("listening for signals")?;
+    let mut terminal = Terminal::open().context("taking the terminal")?;
+    let (tell, told) = mpsc::channel(QUEUE);
     let feed = tokio::spawn(feed::run(ask.server, ask.timeout, tell));
-    let ended = follow(&mut model, &mut terminal, &mut told, &mut signals).await;
+    let ended = Loop { model, told, outside: Outside::default() }.run(&mut terminal, &mut signals).await;
+    drop(terminal);
     // The stream is dropped with its task, which the server sees as a reader that left.
     feed.abort();
     let _ = feed.await;
-    ended
+    ended.context("the terminal failed")
 }
 
-async fn follow(
-    model: &mut Model,
-    terminal: &mut Terminal,
-    told: &mut mpsc::Receiver<Told>,
-    signals: &mut Signals,
-) -> io::Result<()> {
-    let mut events = EventStream::new();
-    let mut frames = tokio::time::interval(FRAME);
-    frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (columns, lines) = terminal.size()?;
-    let mut drawn_second = 0;
-    let mut exports: JoinSet<String> = JoinSet::new();
-    model.update(Input::Resize(columns, lines), Timestamp::now());
-    loop {
-        let input = tokio::select! {
-            biased;
-            () = signals.stop() => return Ok(()),
-            event = events.next() => match event {
-                Some(event) => read(event?),
-                None => return Ok(()),
-            },
-            Some(said) = exports.join_next(), if !exports.is_empty() => {
-                model.say(said.unwrap_or_else(|error| format!("the export failed: {error}")));
-                Some(Input::Tick)
+/// What a turn of the loop begins with.
+enum Turn {
+    Input(Input),
+    Frame,
+    Work,
+    Said(String),
+    Nothing,
+    Over,
+}
+
+struct Loop {
+    model: Model,
+    told: mpsc::Receiver<Told>,
+    outside: Outside,
+}
+
+impl Loop {
+    async fn run(mut self, terminal: &mut Terminal, signals: &mut Signals) -> io::Result<()> {
+        let mut events = EventStream::new();
+        let mut frames = tokio::time::interval(FRAME);
+        frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (columns, lines) = terminal.size()?;
+        let mut drawn_second = 0;
+        self.model.update(Input::Resize(columns, lines), Timestamp::now());
+        loop {
+            let turn = self.turn(&mut events, &mut frames, signals).await?;
+            let now = Timestamp::now();
+            let input = match turn {
+                Turn::Over => return Ok(()),
+                Turn::Nothing => continue,
+                Turn::Work => {
+                    self.model.update(Input::Work, now);
+                    continue;
+                }
+                Turn::Input(input) => input,
+                Turn::Said(said) => {
+                    self.model.say(said);
+                    Input::Tick
+                }
+                Turn::Frame => {
+                    let is_quiet = self.take(now)? == 0 && !self.model.is_busy();
+                    if is_quiet && now.as_second() == drawn_second {
+                        continue;
+                    }
+                    Input::Tick
+                }
+            };
+            for effect in self.model.update(input, now) {
+                match effect {
+                    Effect::Quit => return Ok(()),
+                    Effect::Suspend => {
+                        let (columns, lines) = terminal.suspend()?;
+                        self.model.update(Input::Resize(columns, lines), Timestamp::now());
+                    }
+                    effect => self.outside.begin(effect),
+                }
             }
-            _ = frames.tick() => Some(Input::Tick),
-        };
-        let Some(input) = input else { continue };
-        let now = Timestamp::now();
-        let is_tick = matches!(input, Input::Tick);
-        let batch = if is_tick { take(model, told, now)? } else { 0 };
-        if is_tick && batch == 0 && now.as_second() == drawn_second {
-            continue;
+            drawn_second = now.as_second();
+            terminal.draw(&self.model)?;
         }
-        for effect in model.update(input, now) {
-            match effect {
-                Effect::Quit => return Ok(()),
-                Effect::Copy(text) => copy(&text)?,
-                Effect::Write { stem, export } => {
-                    exports.spawn_blocking(move || write(&stem, &export));
+    }
+
+    /// Waits for what comes first; signals and keys before all else.
+    async fn turn(
+        &mut self,
+        events: &mut EventStream,
+        frames: &mut Interval,
+        signals: &mut Signals,
+    ) -> io::Result<Turn> {
+        Ok(tokio::select! {
+            biased;
+            () = signals.stop() => Turn::Over,
+            event = events.next() => match event {
+                Some(event) => read(event?).map_or(Turn::Nothing, Turn::Input),
+                None => Turn::Over,
+            },
+            said = self.outside.done() => Turn::Said(said),
+            _ = frames.tick() => Turn::Frame,
+            // Others get their turn between two steps.
+            () = tokio::task::yield_now(), if self.model.is_busy() => Turn::Work,
+        })
+    }
+
+    /// Takes what waits, at most a queue full. The server's side ends only by a fault of its own.
+    fn take(&mut self, now: Timestamp) -> io::Result<usize> {
+        for taken in 0..QUEUE {
+            match self.told.try_recv() {
+                Ok(item) => self.model.told(item, now),
+                Err(TryRecvError::Empty) => return Ok(taken),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(io::Error::other("the part that talks to the server has failed"));
                 }
             }
         }
-        drawn_second = now.as_second();
-        terminal.draw(model)?;
+        Ok(QUEUE)
     }
-}
-
-/// Takes what waits, at most a queue full. The server's side ends only by a fault of its own.
-fn take(model: &mut Model, told: &mut mpsc::Receiver<Told>, now: Timestamp) -> io::Result<usize> {
-    for taken in 0..QUEUE {
-        match told.try_recv() {
-            Ok(item) => model.told(item, now),
-            Err(TryRecvError::Empty) => return Ok(taken),
-            Err(TryRecvError::Disconnected) => {
-                return Err(io::Error::other("the part that talks to the server has failed"));
-            }
-        }
-    }
-    Ok(QUEUE)
 }
 
 fn read(event: Event) -> Option<Input> {
@@ -145,40 +185,6 @@ fn read(event: Event) -> Option<Input> {
         },
         _ => None,
     }
-}
-
-/// OSC 52: the terminal puts it on the clipboard of the machine it runs on.
-fn copy(text: &str) -> io::Result<()> {
-    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MOST_COPIED).last().unwrap_or(0);
-    let text = if text.len() > MOST_COPIED { &text[..end] } else { text };
-    let mut out = io::stdout().lock();
-    write!(out, "\u{1b}]52;c;{}\u{7}", STANDARD.encode(text))?;
-    out.flush()
-}
-
-/// Writes a file and says how it went.
-fn write(stem: &str, export: &Export) -> String {
-    let ending = export.ending();
-    match create(stem, ending).and_then(|(path, mut file)| {
-        file.write_all(export.contents().as_bytes())?;
-        Ok(path)
-    }) {
-        Ok(path) => format!("written to {}", path.display()),
-        Err(error) => format!("cannot write {stem}.{ending} here: {error}"),
-    }
-}
-
-/// A new file; never over another.
-fn create(stem: &str, ending: &str) -> io::Result<(PathBuf, File)> {
-    for number in 1..=NAMES_TRIED {
-        let path = PathBuf::from(format!("{stem}-{number}.{ending}"));
-        match File::create_new(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many files of that name"))
 }
 
 /// The signals that end it in order.

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use prost::Message as _;
+use weir_proto::flow::Flow;
 
 use super::export::{self, Export, FORMS, Form};
-use super::filter::Filter;
 use super::prompt::{Prompt, Purpose};
-use super::row::Subject;
-use super::{Effect, Frozen, Model, Opened, Overlay, View, connections};
-use crate::keys::{self, Action};
+use super::row::{Row, Subject};
+use super::{Effect, Frozen, Model, Opened, Overlay, Step, View, connections, filter};
+use crate::keys::{self, Action, KEYS};
+
+/// Steps that can be taken back.
+const TRAIL: usize = 32;
 
 impl Model {
     pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
@@ -20,26 +24,29 @@ impl Model {
         if self.prompt.is_some() {
             return self.typed(key);
         }
+        let action = keys::action(key.code, key.modifiers, self.opened.is_none());
         match self.overlay {
-            Overlay::None => {}
-            Overlay::Help => {
-                self.overlay = Overlay::None;
-                return Vec::new();
+            Overlay::None => action.map_or_else(Vec::new, |action| self.act(action)),
+            Overlay::Help(top) => {
+                self.overlay = scrolled(action, top).map_or(Overlay::None, Overlay::Help);
+                Vec::new()
             }
             Overlay::Export => {
                 self.overlay = Overlay::None;
                 let form = FORMS.iter().find(|(letter, ..)| key.code == KeyCode::Char(*letter));
-                return form.map_or_else(Vec::new, |(.., form)| self.export(*form));
+                form.map_or_else(Vec::new, |(.., form)| self.export(*form))
             }
         }
-        keys::action(key.code, key.modifiers, self.opened.is_none())
-            .map_or_else(Vec::new, |action| self.act(action))
     }
 
     fn act(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::View(number) => self.show(View::ALL[usize::from(number - 1) % View::ALL.len()]),
-            Action::NextView => self.show(View::ALL[(self.view as usize + 1) % View::ALL.len()]),
+            Action::NextView(by) => {
+                let count = View::ALL.len();
+                let next = (self.view as usize + count).saturating_add_signed(by) % count;
+                self.show(View::ALL[next]);
+            }
             Action::Move(by) => self.step(by.into()),
             Action::HalfPages(by) => {
                 let half = i64::try_from(self.page() / 2).unwrap_or(1).max(1);
@@ -47,27 +54,42 @@ impl Model {
             }
             Action::First => self.first(),
             Action::Last => self.step(i64::MAX),
+            Action::NextFailed(forward) => self.seek_failed(forward),
             Action::Open => self.open(),
             Action::Back => self.back(),
-            Action::Filter => self.prompt = Some(Prompt::new(Purpose::Filter, self.filter_text())),
-            Action::Command => self.prompt = Some(Prompt::new(Purpose::Command, "")),
+            Action::Filter => {
+                let text = self.filter.text.clone();
+                self.prompt_for(Prompt::new(Purpose::Filter, &text));
+            }
+            Action::Command => self.prompt_for(Prompt::new(Purpose::Command, "")),
             Action::SortColumn(by) => {
                 self.table_mut().sort_by(by);
-                self.dirty = true;
+                self.sorted();
             }
             Action::Reverse => {
                 let table = self.table_mut();
                 table.descending = !table.descending;
-                self.dirty = true;
+                self.sorted();
             }
             Action::Freeze => self.freeze(),
             Action::Follow => self.follow(),
             Action::Copy => return self.copy(),
             Action::Export => self.overlay = Overlay::Export,
-            Action::Help => self.overlay = Overlay::Help,
+            Action::Help => self.overlay = Overlay::Help(0),
+            Action::Suspend => return vec![Effect::Suspend],
             Action::Quit => return vec![Effect::Quit],
         }
         Vec::new()
+    }
+
+    /// Says by which column the rows are now in order: it may have no room on a narrow screen.
+    pub(super) fn sorted(&mut self) {
+        self.dirty = true;
+        let table = self.table();
+        let title = table.columns[table.sort].title;
+        let title = if title.is_empty() { "mark" } else { title };
+        let way = if table.descending { "largest first ▼" } else { "smallest first ▲" };
+        self.say(format!("sorted by {title}, {way}"));
     }
 
     /// Shows a view.
@@ -87,6 +109,16 @@ impl Model {
         }
     }
 
+    pub(super) fn wheel(&mut self, by: i64) {
+        match self.overlay {
+            Overlay::Help(top) => {
+                let action = Action::Move(if by < 0 { -1 } else { 1 });
+                self.overlay = scrolled(Some(action), top).map_or(Overlay::None, Overlay::Help);
+            }
+            Overlay::None | Overlay::Export => self.step(by),
+        }
+    }
+
     fn first(&mut self) {
         match &mut self.opened {
             Some(opened) => opened.top = 0,
@@ -94,70 +126,109 @@ impl Model {
         }
     }
 
-    pub(super) fn open(&mut self) {
-        let Some(subject) = self.table().selected().map(|row| row.subject.clone()) else {
-            return;
-        };
-        match subject {
-            Subject::Connection(connection) => self.opened = Some(Opened { connection, top: 0 }),
-            Subject::Flow(flow) => match self.connections.of_flow(&flow).cloned() {
-                Some(connection) => self.opened = Some(Opened { connection, top: 0 }),
-                None => {
-                    let key = flow.weir.as_ref().map_or(0, |detail| detail.join_key);
-                    self.pivot(format!("key={key:016x}"));
-                }
-            },
-            Subject::Group(filter) => self.pivot(filter),
+    fn seek_failed(&mut self, forward: bool) {
+        if !self.table_mut().seek(forward, Row::is_bad) {
+            self.say("nothing failed among these rows");
         }
     }
 
-    fn pivot(&mut self, filter: String) {
+    pub(super) fn open(&mut self) {
+        let Some(row) = self.table().selected().cloned() else {
+            return;
+        };
+        match &row.subject {
+            Subject::Connection(_) => self.open_connection(row),
+            Subject::Flow(encoded) => {
+                let flow = Flow::decode(&encoded[..]).unwrap_or_default();
+                match self.connections.of_flow(&flow).cloned() {
+                    Some(row) => self.open_connection(row),
+                    None => {
+                        let key = flow.weir.as_ref().map_or(0, |detail| detail.join_key);
+                        self.pivot(&format!("join={key}"));
+                    }
+                }
+            }
+            Subject::Group(query) => self.pivot(&query.clone()),
+        }
+    }
+
+    fn open_connection(&mut self, row: Arc<Row>) {
+        let connection = row.call().map(connections::decode).unwrap_or_default();
+        self.opened = Some(Opened { row, connection, messages: Vec::new(), top: 0 });
+        self.find_messages();
+    }
+
+    /// To the connections behind a row: those that pass its query and the filter by which the row was counted.
+    fn pivot(&mut self, query: &str) {
+        let text = filter::both(&self.filter.text, query);
+        let step = Step { view: self.view, filter: self.filter.text.clone() };
+        if !self.set_filter(&text) {
+            self.say(format!("no query can ask for this row: {text}"));
+            return;
+        }
+        self.trail.push(step);
+        let surplus = self.trail.len().saturating_sub(TRAIL);
+        self.trail.drain(..surplus);
         self.show(View::Connections);
-        self.set_filter(filter);
         self.table_mut().home();
     }
 
     /// Filters by this text; one that is not understood changes nothing.
-    pub(super) fn set_filter(&mut self, text: String) -> bool {
-        let Ok(filter) = Filter::parse(&text) else {
-            return false;
-        };
-        self.filters[self.view as usize] = (text, filter);
-        self.dirty = true;
-        true
+    pub(super) fn set_filter(&mut self, text: &str) -> bool {
+        let is_set = self.filter.set(text).is_ok();
+        if is_set {
+            (self.judging, self.dirty) = (true, true);
+        }
+        is_set
     }
 
+    /// One step back: the opened connection, then what a row led to, then the filter.
     fn back(&mut self) {
-        if self.opened.take().is_none() && !self.filter_text().is_empty() {
-            self.set_filter(String::new());
+        if self.opened.take().is_some() {
+            return;
+        }
+        if let Some(step) = self.trail.pop() {
+            self.set_filter(&step.filter);
+            self.show(step.view);
+        } else if !self.filter.text.is_empty() {
+            self.set_filter("");
         }
     }
 
     fn freeze(&mut self) {
-        if self.frozen.take().is_none() {
-            let connections = self.connections.rows().cloned().collect();
-            self.frozen = Some(Frozen { count: 0, connections, flows: self.flows.rows().cloned().collect() });
+        let frozen = self.frozen.is_none();
+        self.connections.held = frozen;
+        if frozen {
+            self.frozen = Some(Frozen { at: self.now, connections: 0, flows: 0 });
+            (self.flows.held, self.names.held) = (true, true);
             return;
         }
+        self.frozen = None;
+        self.flows.release();
+        self.names.release();
         self.dirty = true;
-        if let Some(opened) = &mut self.opened
-            && let Some(latest) = self.connections.get(&opened.connection.id)
-        {
-            opened.connection = latest.clone();
-        }
     }
 
     fn follow(&mut self) {
-        let chosen: Option<Arc<str>> = match (&self.opened, self.table().selected()) {
-            (Some(opened), _) => Some(opened.connection.id.as_str().into()),
-            (None, Some(row)) if matches!(row.subject, Subject::Connection(_)) => Some(row.id.clone()),
-            _ => None,
+        let row = self.opened.as_ref().map(|opened| &opened.row).or(self.table().selected());
+        let chosen = match row.map(|row| &row.subject) {
+            Some(Subject::Connection(_)) => row.map(|row| row.id.clone()),
+            Some(Subject::Flow(encoded)) => {
+                let flow = Flow::decode(&encoded[..]).unwrap_or_default();
+                self.connections.of_flow(&flow).map(|row| row.id.clone())
+            }
+            Some(Subject::Group(_)) | None => None,
         };
-        if chosen.is_none() {
-            self.say("only a connection can be followed");
-        }
-        self.followed = if self.followed == chosen { None } else { chosen };
         self.dirty = true;
+        if self.followed.is_some() && (self.followed == chosen || chosen.is_none()) {
+            self.followed = None;
+            self.say("nothing is followed");
+        } else if chosen.is_none() {
+            self.say("only a connection can be followed");
+        } else {
+            self.followed = chosen;
+            self.say("followed: first line of Connections, whatever the filter; f again ends it");
+        }
     }
 
     fn copy(&mut self) -> Vec<Effect> {
@@ -168,19 +239,15 @@ impl Model {
             let Some(row) = self.table().selected() else {
                 return Vec::new();
             };
-            row.cells.iter().map(|cell| cell.text.as_str()).collect::<Vec<_>>().join(" ")
+            row.cells.texts().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
         };
-        self.say("copied, where the terminal knows OSC 52");
         vec![Effect::Copy(text)]
     }
 
     pub(super) fn export(&mut self, form: Form) -> Vec<Effect> {
-        let opened = self.opened.as_ref().and_then(|opened| {
-            connections::row(&opened.connection, &self.output).map(|row| vec![Arc::new(row)])
-        });
         let table = self.table();
-        let (rows, columns) = match opened {
-            Some(rows) => (rows, connections::COLUMNS),
+        let (rows, columns) = match &self.opened {
+            Some(opened) => (vec![opened.row.clone()], connections::COLUMNS),
             None => (table.rows.clone(), table.columns),
         };
         let export = Export { form, rows, columns, command: self.command_line() };
@@ -192,25 +259,34 @@ impl Model {
     #[must_use]
     pub fn command_line(&self) -> String {
         let server = export::shell_word(&self.server);
-        let what = match self.view {
+        let (what, own) = match self.view {
             View::Nodes => return format!("weir status --server {server}"),
-            View::Flows | View::Dns => "observe --follow",
-            View::Connections | View::Services | View::Drops => "observe --follow --connections",
+            View::Flows => ("observe --follow", ""),
+            View::Dns => ("observe --follow", "proto=dns counts"),
+            View::Connections => ("observe --follow --connections", ""),
+            View::Services => ("observe --follow --connections", "svc~."),
+            View::Drops => (
+                "observe --follow --connections",
+                "verdict=dropped or rejected or unanswered or evidence=reset-by-endpoint",
+            ),
         };
-        let mut flags = self.filters[self.view as usize].1.flags();
-        if self.view == View::Dns {
-            flags.push_str(" --protocol dns");
-        }
-        if let Some(opened) = &self.opened
-            && let Some(flow) = &opened.connection.flow
-            && let Some(ip) = &flow.ip
-        {
-            flags = format!(
-                " --from-ip {} --to-ip {}",
-                export::shell_word(&ip.source),
-                export::shell_word(&ip.destination)
-            );
-        }
-        format!("weir {what} --server {server}{flags}")
+        let query = match self.opened.as_ref().and_then(|opened| opened.row.call()) {
+            Some(call) => format!("join={}", call.join_key),
+            None => filter::both(&self.filter.text, own),
+        };
+        let query = if query.is_empty() { query } else { format!(" --query {}", export::shell_word(&query)) };
+        format!("weir {what} --server {server}{query}")
     }
+}
+
+/// Where the overlay of keys is after this; nothing if it closes.
+fn scrolled(action: Option<Action>, top: usize) -> Option<usize> {
+    let top = match action? {
+        Action::Move(by) => top.saturating_add_signed(isize::try_from(by).unwrap_or_default()),
+        Action::HalfPages(by) => top.saturating_add_signed(isize::try_from(by * 8).unwrap_or_default()),
+        Action::First => 0,
+        Action::Last => KEYS.len(),
+        _ => return None,
+    };
+    Some(top.min(KEYS.len().saturating_sub(1)))
 }

@@ -1,72 +1,143 @@
-//! Commands behind `:`, and what a click means. One table names all commands.
+//! Commands behind `:`. One table names them all; completion, errors and help are made from it.
 
 use super::export::FORMS;
-use super::{Effect, Model, Overlay, TITLE_LINE, View};
-use crate::model::row::Column;
+use super::history::SAVED_FILE;
+use super::{Effect, Model, Overlay, View};
 
-type Run = fn(&mut Model, &str) -> Result<Vec<Effect>, String>;
+/// A command.
+struct Command {
+    name: &'static str,
+    /// What follows the name.
+    takes: &'static str,
+    help: &'static str,
+    /// Words that may follow the name.
+    words: fn(&Model) -> Vec<String>,
+    run: fn(&mut Model, &str) -> Result<Vec<Effect>, String>,
+}
 
-/// Name, what follows, what it does.
-const COMMANDS: &[(&str, &str, Run)] = &[
-    ("quit", "", |_, _| Ok(vec![Effect::Quit])),
-    ("q", "", |_, _| Ok(vec![Effect::Quit])),
-    ("filter", "TEXT", filter),
-    ("sort", "COLUMN", sort),
-    ("view", "NAME", view),
-    ("export", "json|csv|command", export),
-    ("theme", "NAME", theme),
+const COMMANDS: &[Command] = &[
+    Command { name: "quit", takes: "", help: "leave", words: none, run: |_, _| Ok(vec![Effect::Quit]) },
+    Command { name: "filter", takes: "QUERY", help: "show what passes", words: none, run: filter },
+    Command { name: "sort", takes: "COLUMN", help: "sort by a column", words: columns, run: sort },
+    Command { name: "view", takes: "NAME", help: "show a view", words: views, run: view },
+    Command { name: "export", takes: "FORM", help: "write rows to a file", words: forms, run: export },
+    Command { name: "save", takes: "NAME", help: "give the filter a name", words: saved, run: save },
+    Command { name: "use", takes: "NAME", help: "filter by a saved one", words: saved, run: recall },
+    Command { name: "theme", takes: "NAME", help: "other colours", words: themes, run: theme },
+    Command { name: "help", takes: "", help: "the keys", words: none, run: help },
 ];
 
+fn none(_: &Model) -> Vec<String> {
+    Vec::new()
+}
+
+fn columns(model: &Model) -> Vec<String> {
+    let titles = model.table().columns.iter().map(|column| column.title);
+    titles.filter(|title| !title.is_empty()).map(str::to_owned).collect()
+}
+
+fn views(_: &Model) -> Vec<String> {
+    View::ALL.map(|view| view.name().to_owned()).to_vec()
+}
+
+fn forms(_: &Model) -> Vec<String> {
+    FORMS.iter().map(|(_, name, ..)| (*name).to_owned()).collect()
+}
+
+fn saved(model: &Model) -> Vec<String> {
+    model.history.names().map(str::to_owned).collect()
+}
+
+fn themes(model: &Model) -> Vec<String> {
+    model.themes.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn filter(model: &mut Model, text: &str) -> Result<Vec<Effect>, String> {
-    if let Err(error) = super::Filter::parse(text) {
-        return Err(error.to_string());
-    }
-    model.set_filter(text.to_owned());
+    weir_proto::query::validate(text).map_err(|error| error.to_string())?;
+    model.set_filter(text);
     Ok(Vec::new())
 }
 
+/// The one of these words that is meant: as it is, or its beginning.
+fn meant(what: &str, typed: &str, words: &[String]) -> Result<usize, String> {
+    let typed = typed.to_lowercase();
+    let exact = words.iter().position(|word| word.to_lowercase() == typed);
+    let begun = || words.iter().position(|word| !typed.is_empty() && word.to_lowercase().starts_with(&typed));
+    exact.or_else(begun).ok_or_else(|| format!("no {what} {typed}: {}", words.join(", ")))
+}
+
 fn sort(model: &mut Model, name: &str) -> Result<Vec<Effect>, String> {
-    let columns = model.table().columns;
-    let found = columns.iter().position(|column| !name.is_empty() && begins(column.title, name));
-    let Some(column) = found else {
-        let names: Vec<&str> =
-            columns.iter().map(|column| column.title).filter(|title| !title.is_empty()).collect();
-        return Err(format!("no column {name}: {}", names.join(", ")));
-    };
+    let words = columns(model);
+    let title = &words[meant("column", name, &words)?];
     let table = model.table_mut();
-    (table.sort, model.dirty) = (column, true);
+    table.sort = table.columns.iter().position(|column| column.title == title).unwrap_or_default();
+    model.sorted();
     Ok(Vec::new())
 }
 
 fn view(model: &mut Model, name: &str) -> Result<Vec<Effect>, String> {
-    match View::ALL.into_iter().find(|view| !name.is_empty() && begins(view.name(), name)) {
-        Some(view) => {
-            model.show(view);
-            Ok(Vec::new())
-        }
-        None => Err(format!("no view {name}: {}", View::ALL.map(View::name).join(", "))),
-    }
+    let at = meant("view", name, &views(model))?;
+    model.show(View::ALL[at]);
+    Ok(Vec::new())
 }
 
 fn export(model: &mut Model, name: &str) -> Result<Vec<Effect>, String> {
-    match FORMS.iter().find(|(_, known, ..)| *known == name) {
-        Some((.., form)) => Ok(model.export(*form)),
-        None => Err(format!("no form {name}: json, csv, command")),
+    let at = meant("form", name, &forms(model))?;
+    Ok(model.export(FORMS[at].3))
+}
+
+fn save(model: &mut Model, name: &str) -> Result<Vec<Effect>, String> {
+    let text = model.filter.text.clone();
+    if text.is_empty() {
+        return Err("there is no filter to save".to_owned());
     }
+    if !model.history.save(name, &text) {
+        return Err("a filter is saved under one word, and there is a bound to how many".to_owned());
+    }
+    model.say(format!("saved as {name}: {text}"));
+    Ok(vec![Effect::Keep(SAVED_FILE, model.history.saved_lines())])
+}
+
+fn recall(model: &mut Model, name: &str) -> Result<Vec<Effect>, String> {
+    let words = saved(model);
+    let at = meant("saved filter", name, &words)?;
+    let text = model.history.saved(&words[at]).unwrap_or_default().to_owned();
+    filter(model, &text)
 }
 
 fn theme(model: &mut Model, name: &str) -> Result<Vec<Effect>, String> {
-    match model.themes.iter().position(|theme| !name.is_empty() && begins(theme, name)) {
-        Some(theme) => {
-            model.theme = theme;
-            Ok(Vec::new())
-        }
-        None => Err(format!("no theme {name}: {}", model.themes.join(", "))),
-    }
+    model.theme = meant("theme", name, &themes(model))?;
+    Ok(Vec::new())
 }
 
-fn begins(name: &str, typed: &str) -> bool {
-    name.to_lowercase().starts_with(&typed.to_lowercase())
+fn help(model: &mut Model, _: &str) -> Result<Vec<Effect>, String> {
+    model.overlay = Overlay::Help(0);
+    Ok(Vec::new())
+}
+
+/// Names of all commands and what they do, for completion.
+pub(super) fn names() -> Vec<(String, &'static str)> {
+    let shown = |command: &Command| {
+        let gap = if command.takes.is_empty() { "" } else { " " };
+        (format!("{}{gap}", command.name), command.help)
+    };
+    COMMANDS.iter().map(shown).collect()
+}
+
+/// Words that may follow a command.
+pub(super) fn words(model: &Model, name: &str) -> Vec<(String, &'static str)> {
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    let words = command.map_or_else(Vec::new, |command| (command.words)(model));
+    words.into_iter().map(|word| (word, "")).collect()
+}
+
+/// True if a command of that name, or the beginning of one, stands there.
+#[must_use]
+pub fn is_known(text: &str) -> bool {
+    let name = text.split(' ').next().unwrap_or_default();
+    COMMANDS
+        .iter()
+        .any(|command| if text.contains(' ') { command.name == name } else { command.name.starts_with(name) })
 }
 
 impl Model {
@@ -75,13 +146,12 @@ impl Model {
         if name.is_empty() {
             return Vec::new();
         }
-        let done = match COMMANDS.iter().find(|(known, ..)| *known == name) {
-            Some((.., run)) => run(self, rest.trim()),
+        let exact = COMMANDS.iter().find(|command| command.name == name);
+        let done = match exact.or_else(|| COMMANDS.iter().find(|command| command.name.starts_with(name))) {
+            Some(command) => (command.run)(self, rest.trim()),
             None => {
-                let all: Vec<String> = COMMANDS
-                    .iter()
-                    .map(|(name, rest, _)| format!("{name} {rest}").trim_end().to_owned())
-                    .collect();
+                let shown = |command: &Command| format!("{} {}", command.name, command.takes);
+                let all: Vec<String> = COMMANDS.iter().map(|c| shown(c).trim_end().to_owned()).collect();
                 Err(format!("no command {name}: {}", all.join(", ")))
             }
         };
@@ -90,88 +160,4 @@ impl Model {
             Vec::new()
         })
     }
-
-    /// On a row: selects it, and opens it if it is selected. On a title: sorts by it, or the other way round.
-    pub(super) fn click(&mut self, column: u16, line: u16) -> Vec<Effect> {
-        if self.overlay != Overlay::None {
-            self.overlay = Overlay::None;
-            return Vec::new();
-        }
-        if self.opened.is_some() {
-            return Vec::new();
-        }
-        if line == TITLE_LINE {
-            self.click_title(column);
-        } else if let Some(row) = line.checked_sub(TITLE_LINE + 1).map(usize::from)
-            && row < self.page()
-        {
-            let at = self.table().top + row;
-            if at >= self.table().rows.len() {
-                return Vec::new();
-            }
-            if self.table().selected_line() == at {
-                self.open();
-            } else {
-                self.table_mut().select(at);
-            }
-        }
-        Vec::new()
-    }
-
-    fn click_title(&mut self, x: u16) {
-        let places = places(self.table().columns, self.size.0);
-        let hit = places.into_iter().find(|place| (place.x..=place.x + place.width).contains(&x));
-        let Some(place) = hit else { return };
-        let table = self.table_mut();
-        if table.sort == place.column {
-            table.descending = !table.descending;
-        } else {
-            table.sort = place.column;
-        }
-        self.dirty = true;
-    }
-}
-
-/// Where a column stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Which.
-    pub column: usize,
-    /// Its first cell of the screen.
-    pub x: u16,
-    /// Its cells.
-    pub width: u16,
-}
-
-/// The columns that fit, one cell apart: those of the highest numbers leave first, and room that is left goes to those that
-/// can use it.
-#[must_use]
-pub fn places(columns: &[Column], room: u16) -> Vec<Place> {
-    let mut chosen: Vec<usize> = (0..columns.len()).collect();
-    let needed = |chosen: &[usize]| -> u16 { chosen.iter().map(|at| columns[*at].least + 1).sum::<u16>() };
-    while needed(&chosen) > room + 1 && chosen.len() > 1 {
-        let least_wanted = chosen.iter().copied().max_by_key(|at| columns[*at].priority);
-        chosen.retain(|at| Some(*at) != least_wanted);
-    }
-    let mut widths: Vec<u16> = chosen.iter().map(|at| columns[*at].least).collect();
-    let mut left = (room + 1).saturating_sub(needed(&chosen));
-    while left > 0 {
-        let before = left;
-        for (width, at) in widths.iter_mut().zip(&chosen) {
-            if left > 0 && *width < columns[*at].most {
-                *width += 1;
-                left -= 1;
-            }
-        }
-        if left == before {
-            break;
-        }
-    }
-    let mut x = 0;
-    let mut places = Vec::with_capacity(chosen.len());
-    for (column, width) in chosen.into_iter().zip(widths) {
-        places.push(Place { column, x, width: width.min(room.saturating_sub(x)) });
-        x += width + 1;
-    }
-    places
 }

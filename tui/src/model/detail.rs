@@ -1,17 +1,20 @@
-//! One connection -> the lines that tell all of it: ends, path with every hop, verdict with its evidence, measures.
+//! One connection -> the lines that tell all of it: ends, verdict with its evidence, path with every hop, measures, and
+//! what was said in it.
 //!
-//! A hop where an address differs from the hop before is where it was translated, and says so.
+//! What a person looks for first stands first: who, what became of it and why do we think so, then the way.
+
+mod hops;
 
 use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 use weir_proto::flow::Flow;
 use weir_proto::weir::v1::{
-    ClosedBy, Connection, Counters, FlowDetail, Incomplete, NatSource, Observation, PathPoint, Role, Tcp,
+    ClosedBy, Connection, Counters, FlowDetail, Incomplete, NatSource, Observation, Tcp,
 };
 
 use super::connections::glyph;
 use super::row::Tone;
-use crate::print::{Output, address, bytes, connection_cells, escape, milliseconds};
+use crate::print::{Output, address, bytes, connection_cells, dns_message, escape, milliseconds};
 
 /// A line: a title in the margin, the text, what its colour is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +31,24 @@ fn line(title: &'static str, text: impl Into<String>, tone: Tone) -> Line {
     Line { title, text: text.into(), tone }
 }
 
-/// All lines.
+/// All lines: of the connection, and of its DNS messages.
 #[must_use]
-pub fn lines(connection: &Connection, output: &Output, zone: &TimeZone) -> Vec<Line> {
+pub fn lines(connection: &Connection, messages: &[Flow], output: &Output, zone: &TimeZone) -> Vec<Line> {
     let Some((flow, detail)) = connection.flow.as_ref().and_then(|flow| Some((flow, flow.weir.as_ref()?)))
     else {
         return vec![line("", "nothing is known of it yet", Tone::Quiet)];
     };
     let mut lines = ends(connection, flow, detail, output);
-    lines.extend(way(connection));
-    lines.extend(hops(connection, zone));
     lines.extend(verdict(flow, detail, zone));
-    lines.extend(measures(detail));
+    lines.push(line("", "", Tone::Plain));
+    lines.extend(hops::way(connection));
+    lines.extend(hops::of(connection, zone));
+    lines.push(line("", "", Tone::Plain));
+    lines.push(last_event(connection, flow, output));
+    lines.extend(measures(detail, zone));
     lines.extend(missing(detail));
+    lines.extend(dns_lines(messages, zone));
+    lines.push(line("ids", ids(flow, detail), Tone::Quiet));
     lines
 }
 
@@ -89,99 +97,7 @@ fn ends(connection: &Connection, flow: &Flow, detail: &FlowDetail, output: &Outp
     if !names.is_empty() {
         lines.push(line("dns names", names.join(" "), Tone::Plain));
     }
-    #[expect(deprecated, reason = "the one field that tells a message in a line")]
-    let summary = escape(&flow.summary);
-    let kind = cell("PROTO");
-    lines.push(line("last event", format!("{kind} {summary}"), Tone::Plain));
     lines
-}
-
-/// The whole way in one line: devices of each node, `=` for a tunnel.
-fn way(connection: &Connection) -> Vec<Line> {
-    let mut way = String::from("client");
-    for sighting in &connection.sightings {
-        let Some(detail) = &sighting.weir else { continue };
-        way.push_str(&format!(" > [{}]", escape(&sighting.node_name)));
-        for point in &detail.path {
-            let joint = if point.tunnel.is_some() { "=" } else { ">" };
-            way.push_str(&format!(" {joint} {}", escape(&point.device)));
-        }
-    }
-    vec![line("", "", Tone::Plain), line("path", way + " > server", Tone::Heading)]
-}
-
-fn hops(connection: &Connection, zone: &TimeZone) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut before: Option<&PathPoint> = None;
-    for sighting in &connection.sightings {
-        let Some(detail) = &sighting.weir else { continue };
-        let head = format!(
-            "{}, first packet {}",
-            escape(&sighting.node_name),
-            clock(detail.first_packet.as_ref(), zone)
-        );
-        lines.push(line("node", head, Tone::Heading));
-        for point in &detail.path {
-            lines.extend(hop(point, before, detail.first_packet.as_ref()));
-            before = Some(point);
-        }
-    }
-    lines
-}
-
-fn hop(point: &PathPoint, before: Option<&PathPoint>, start: Option<&Timestamp>) -> Vec<Line> {
-    let nanos = weir_proto::time::unix_nanos;
-    let after =
-        point.first.as_ref().zip(start).map_or(0, |(first, start)| nanos(first).saturating_sub(nanos(start)));
-    let counters = point.counters.unwrap_or_default();
-    let role = match point.role() {
-        Role::PodVeth => "pod veth",
-        Role::Bridge => "bridge",
-        Role::Overlay => "overlay",
-        Role::Underlay => "underlay",
-        Role::Loopback => "loopback",
-        Role::Unspecified => "other",
-    };
-    let first = format!(
-        "  {:<3} {} ({role}) +{}  {}{}",
-        if point.inbound { "in" } else { "out" },
-        escape(&point.device),
-        milliseconds(after),
-        passed_here(&counters),
-        if point.measured { "  measured here" } else { "" },
-    );
-    let mut second = format!("      {} > {}", escape(&point.source), escape(&point.destination));
-    if let Some(before) = before {
-        if before.destination != point.destination {
-            second.push_str(&format!("  DNAT from {}", escape(&before.destination)));
-        }
-        if before.source != point.source {
-            second.push_str(&format!("  SNAT from {}", escape(&before.source)));
-        }
-    }
-    let mut lines = vec![line("", first, Tone::Plain), line("", second, Tone::Host)];
-    if let Some(tunnel) = &point.tunnel {
-        let within = format!(
-            "      in {} {} from {} to {}",
-            escape(&tunnel.protocol),
-            tunnel.vni,
-            address((&tunnel.source, tunnel.source_port)),
-            address((&tunnel.destination, tunnel.destination_port)),
-        );
-        lines.push(line("", within, Tone::Quiet));
-    }
-    lines
-}
-
-/// The same in fewer words: packets and, in brackets, bytes.
-fn passed_here(counters: &Counters) -> String {
-    format!(
-        "sent {} ({}), back {} ({})",
-        counters.packets_forward,
-        bytes(Some(counters), |count| count.ip_bytes_forward),
-        counters.packets_reverse,
-        bytes(Some(counters), |count| count.ip_bytes_reverse),
-    )
 }
 
 fn passed(counters: &Counters) -> String {
@@ -197,10 +113,10 @@ fn passed(counters: &Counters) -> String {
 fn verdict(flow: &Flow, detail: &FlowDetail, zone: &TimeZone) -> Vec<Line> {
     let (mark, tone) = glyph(flow);
     let state = crate::print::state(detail.state());
-    let mut lines = vec![
-        line("", "", Tone::Plain),
-        line("verdict", format!("{mark} {}, {state}", flow.verdict().as_str_name()), tone),
-    ];
+    let mut lines = vec![line("verdict", format!("{mark} {}, {state}", flow.verdict().as_str_name()), tone)];
+    if detail.evidence.is_empty() {
+        lines.push(line("evidence", "none yet", Tone::Unsure));
+    }
     for evidence in &detail.evidence {
         let said = match evidence.observation() {
             Observation::Delivered => "seen delivered at",
@@ -225,22 +141,45 @@ fn verdict(flow: &Flow, detail: &FlowDetail, zone: &TimeZone) -> Vec<Line> {
     lines
 }
 
-fn measures(detail: &FlowDetail) -> Vec<Line> {
-    let mut lines = vec![line("", "", Tone::Plain)];
+fn measures(detail: &FlowDetail, zone: &TimeZone) -> Vec<Line> {
+    let mut lines = Vec::new();
     if let Some(total) = &detail.total {
         lines.push(line("traffic", passed(total), Tone::Plain));
     }
+    let nanos = |time: &Option<Timestamp>| time.as_ref().map_or(0, weir_proto::time::unix_nanos);
+    let lasted = nanos(&detail.last_packet).saturating_sub(nanos(&detail.first_packet));
+    let (first, last) = (clock(detail.first_packet.as_ref(), zone), clock(detail.last_packet.as_ref(), zone));
+    lines.push(line("time", format!("{first} to {last}, {}", milliseconds(lasted)), Tone::Plain));
     if let Some(tcp) = &detail.tcp {
         lines.extend(tcp_lines(tcp));
     }
-    if detail.dns_latency_ns > 0 {
-        lines.push(line("dns", format!("answered in {}", milliseconds(detail.dns_latency_ns)), Tone::Plain));
+    lines
+}
+
+fn last_event(connection: &Connection, flow: &Flow, output: &Output) -> Line {
+    #[expect(deprecated, reason = "the one field that tells a message in a line")]
+    let summary = escape(&flow.summary);
+    let cells = connection_cells(connection, output);
+    let protocol = cells.iter().find(|(name, _)| *name == "PROTO").map_or("", |(_, text)| text);
+    line("last event", format!("{protocol} {summary}"), Tone::Plain)
+}
+
+fn ids(flow: &Flow, detail: &FlowDetail) -> String {
+    format!("{} join={} flow {}", escape(&detail.community_id), detail.join_key, escape(&flow.uuid))
+}
+
+/// One line a message; the answer says how long it took.
+fn dns_lines(messages: &[Flow], zone: &TimeZone) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for flow in messages {
+        let Some(said) = dns_message(flow) else { continue };
+        let latency = flow.weir.as_ref().map_or(0, |detail| detail.dns_latency_ns);
+        let took = if latency > 0 { format!(" in {}", milliseconds(latency)) } else { String::new() };
+        let title = if lines.is_empty() { "dns" } else { "" };
+        let at = clock(flow.time.as_ref(), zone);
+        let text = format!("{at} {} at {}{took}", said, escape(&flow.node_name));
+        lines.push(line(title, text, Tone::Plain));
     }
-    lines.push(line(
-        "ids",
-        format!("{} key {:016x}", escape(&detail.community_id), detail.join_key),
-        Tone::Quiet,
-    ));
     lines
 }
 

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::row::{Column, Row, Subject};
+use prost::Message as _;
+use weir_proto::flow::Flow;
+
+use super::connections::decode;
+use super::row::{Column, Row, Show, Subject};
 
 /// A form to export in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +62,14 @@ fn json(rows: &[Arc<Row>], columns: &[Column]) -> String {
     let mut out = String::new();
     for row in rows {
         let line = match &row.subject {
-            Subject::Connection(connection) => weir_proto::json::print(connection.as_ref()),
-            Subject::Flow(flow) => weir_proto::json::print(flow.as_ref()),
+            Subject::Connection(call) => weir_proto::json::print(&decode(call)),
+            Subject::Flow(encoded) => {
+                weir_proto::json::print(&Flow::decode(&encoded[..]).unwrap_or_default())
+            }
             Subject::Group(_) => {
-                let cells = columns.iter().zip(&row.cells).filter(|(column, _)| !column.title.is_empty());
-                let fields =
-                    cells.map(|(column, cell)| (column.title.to_lowercase(), cell.text.clone().into()));
+                let cells = columns.iter().zip(texts(row, columns));
+                let named = cells.filter(|(column, _)| !column.title.is_empty());
+                let fields = named.map(|(column, text)| (column.title.to_lowercase(), text.into()));
                 serde_json::Value::Object(fields.collect()).to_string()
             }
         };
@@ -76,16 +82,29 @@ fn json(rows: &[Arc<Row>], columns: &[Column]) -> String {
 /// The table by RFC 4180, with a header. A cell that a spreadsheet would take for a formula is led in by an apostrophe.
 fn csv(rows: &[Arc<Row>], columns: &[Column]) -> String {
     let mut out = String::new();
-    let mut record = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells: Vec<String> = cells.map(quoted).collect();
+    let mut record = |cells: Vec<String>| {
+        let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
         out.push_str(&cells.join(","));
         out.push_str("\r\n");
     };
-    record(&mut columns.iter().map(|column| if column.title.is_empty() { "MARK" } else { column.title }));
+    let title = |column: &Column| if column.title.is_empty() { "MARK" } else { column.title }.to_owned();
+    record(columns.iter().map(title).collect());
     for row in rows {
-        record(&mut row.cells.iter().map(|cell| cell.text.as_str()));
+        record(texts(row, columns));
     }
     out
+}
+
+/// The cells as text. An age is only right while it is looked at: in a file, the time it counts from stands there.
+fn texts(row: &Row, columns: &[Column]) -> Vec<String> {
+    let text = |(at, column): (usize, &Column)| match column.show {
+        Show::Age => {
+            let nanos = i128::from(row.cells.rank(at));
+            jiff::Timestamp::from_nanosecond(nanos).map_or_else(|_| String::new(), |time| time.to_string())
+        }
+        Show::Text | Show::Port | Show::Number => row.cells.text(at).to_owned(),
+    };
+    columns.iter().enumerate().map(text).collect()
 }
 
 fn quoted(cell: &str) -> String {

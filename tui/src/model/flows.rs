@@ -1,221 +1,207 @@
-//! The latest flows, kept within a bound, and the DNS view that is counted from them.
+//! The latest flows, kept encoded and within a bound; rows are made of them only where they are looked at.
 //!
-//! When there is no room the oldest is forgotten. Both nodes of a connection tell of a DNS message; only the flows of the
-//! node that counts are counted.
+//! When there is no room the oldest is forgotten, and counted. While the screen is frozen, what was on it stays, and what
+//! comes waits in a room of its own of the same size. Two of these are kept: of all flows, and of DNS messages, which would
+//! otherwise be washed away by the rest within seconds.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use weir_proto::flow::layer7::Record;
-use weir_proto::flow::{Dns, Flow, L7FlowType};
+use bytes::Bytes;
+use prost::Message as _;
+use weir_proto::flow::Flow;
+use weir_proto::wire::{Fields, Value};
 
 use super::connections::glyph;
-use super::facts;
-use super::filter::{Facts, Field};
-use super::row::{Cell, Column, Row, Subject, Tone};
-use crate::print::{Output, escape, flow_cells, milliseconds};
+use super::filter::Filter;
+use super::row::{Cell, Column, MARK, Row, Show, Subject, Tone};
+use crate::print::{Output, flow_cells};
 
 /// Flows in memory.
 pub const MOST: usize = 10_000;
-/// A query without an answer counts as unanswered after so long.
-const ANSWERED_WITHIN_S: i64 = 5;
-/// Endings that resolvers append to a name by a pod's search path.
-const SEARCH_ENDINGS: &[&str] = &[".svc.cluster.local.", ".cluster.local."];
-
-/// Types of query that are named for one name.
-const MOST_TYPES: usize = 4;
+/// DNS messages in memory.
+pub const MOST_NAMES: usize = 10_000;
 
 /// The columns of the flows.
 pub const COLUMNS: &[Column] = &[
-    Column { title: "", least: 1, most: 1, priority: 0 },
-    Column { title: "TIME", least: 12, most: 12, priority: 0 },
-    Column { title: "NODE", least: 10, most: 24, priority: 4 },
-    Column { title: "SOURCE", least: 16, most: 44, priority: 0 },
-    Column { title: "DESTINATION", least: 16, most: 44, priority: 0 },
-    Column { title: "TYPE", least: 12, most: 24, priority: 3 },
-    Column { title: "VERDICT", least: 9, most: 9, priority: 5 },
-    Column { title: "SUMMARY", least: 14, most: 70, priority: 2 },
+    MARK,
+    Column::text("TIME", (12, 12), 0, "end of what it tells, local time"),
+    Column::text("NODE", (10, 24), 4, "node that saw it"),
+    Column::text("SOURCE", (16, 44), 0, "where the packets came from").shown(Show::Port),
+    Column::text("DESTINATION", (16, 44), 0, "where they went").shown(Show::Port),
+    Column::text("TYPE", (12, 24), 3, "kind of record, or place on the node"),
+    Column::text("VERDICT", (9, 9), 5, "what became of it, by evidence"),
+    Column::text("SUMMARY", (14, 70), 2, "flags, question, answer"),
 ];
 
-/// The columns of DNS.
-pub const DNS_COLUMNS: &[Column] = &[
-    Column { title: "", least: 1, most: 1, priority: 0 },
-    Column { title: "NAME", least: 26, most: 70, priority: 0 },
-    Column { title: "TYPES", least: 6, most: 12, priority: 6 },
-    Column { title: "QUERIES", least: 7, most: 7, priority: 1 },
-    Column { title: "ANSWERS", least: 7, most: 7, priority: 5 },
-    Column { title: "RCODE", least: 8, most: 24, priority: 2 },
-    Column { title: "UNANSWERED", least: 10, most: 10, priority: 2 },
-    Column { title: "MEAN", least: 7, most: 7, priority: 3 },
-    Column { title: "SLOWEST", least: 7, most: 7, priority: 4 },
-    Column { title: "WASTE", least: 5, most: 5, priority: 2 },
-];
+/// Field numbers of `flow.Flow`, `flow.Layer7` and `weir.v1.FlowDetail`.
+const L7: u32 = 15;
+const L7_DNS: u32 = 100;
+const WEIR: u32 = 200_000;
+const WEIR_JOIN_KEY: u32 = 2;
 
-/// The latest flows.
-#[derive(Debug)]
-pub struct Flows {
-    output: Output,
-    latest: VecDeque<Arc<Row>>,
-    most: usize,
-    next: u64,
-    /// Forgotten for lack of room.
-    pub forgotten: u64,
+/// True if the encoded flow is a message of DNS.
+#[must_use]
+pub fn is_dns(flow: &[u8]) -> bool {
+    let inner = Fields::of(flow).filter_map(Result::ok).filter(|field| field.number == L7);
+    inner.into_iter().any(|field| match field.value {
+        Value::Length(bytes) => Fields::of(bytes).filter_map(Result::ok).any(|field| field.number == L7_DNS),
+        _ => false,
+    })
 }
 
-impl Flows {
+/// The key of an encoded flow's connection.
+#[must_use]
+pub fn join_key(flow: &[u8]) -> Option<u64> {
+    let details = Fields::of(flow).filter_map(Result::ok).filter(|field| field.number == WEIR);
+    let keys = details.flat_map(|field| match field.value {
+        Value::Length(bytes) => Fields::of(bytes),
+        _ => Fields::of(&[]),
+    });
+    keys.filter_map(Result::ok).filter(|field| field.number == WEIR_JOIN_KEY).find_map(|field| {
+        match field.value {
+            Value::Fixed64(key) => Some(key),
+            _ => None,
+        }
+    })
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    number: u64,
+    encoded: Bytes,
+    made: Option<T>,
+    passes: bool,
+    judged: u32,
+}
+
+/// The latest flows, with what is made of each once it is looked at.
+#[derive(Debug)]
+pub struct Latest<T> {
+    entries: VecDeque<Entry<T>>,
+    /// What came while held.
+    waiting: VecDeque<Bytes>,
+    most: usize,
+    next: u64,
+    /// What is there stays, and what comes waits.
+    pub held: bool,
+    /// Forgotten for lack of room.
+    pub forgotten: u64,
+    /// Generation of the filter by which all were judged, and made.
+    done: Option<u32>,
+}
+
+impl<T> Latest<T> {
     /// None yet.
     #[must_use]
-    pub fn new(output: Output, most: usize) -> Self {
-        Self { output, latest: VecDeque::new(), most, next: 0, forgotten: 0 }
+    pub const fn new(most: usize) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            waiting: VecDeque::new(),
+            most,
+            next: 0,
+            held: false,
+            forgotten: 0,
+            done: None,
+        }
     }
 
     /// Takes one.
-    pub fn apply(&mut self, flow: Flow) {
-        self.next += 1;
-        let time = flow.time.as_ref().map_or(0, weir_proto::time::unix_nanos);
-        let (mark, tone) = glyph(&flow);
-        let mut cells = vec![Cell::text(mark, tone)];
-        for (at, text) in flow_cells(&flow, &self.output).into_iter().enumerate() {
-            cells.push(match at {
-                // Equal times stay in the order in which they came.
-                0 => Cell::ranked(text, time, Tone::Quiet),
-                2 | 3 => Cell::text(text, Tone::Host),
-                5 => Cell::text(text, tone),
-                _ => Cell::text(text, Tone::Plain),
-            });
+    pub fn apply(&mut self, encoded: &[u8]) {
+        let encoded = Bytes::copy_from_slice(encoded);
+        if self.held {
+            self.waiting.push_back(encoded);
+            if self.waiting.len() > self.most {
+                self.waiting.pop_front();
+                self.forgotten += 1;
+            }
+        } else {
+            self.push(encoded);
         }
-        let facts = facts::of_flow(&flow);
-        let id = format!("{:012}", self.next).into();
-        self.latest.push_back(Arc::new(Row { id, cells, facts, subject: Subject::Flow(Arc::new(flow)) }));
-        if self.latest.len() > self.most {
-            self.latest.pop_front();
+    }
+
+    fn push(&mut self, encoded: Bytes) {
+        self.next += 1;
+        self.entries.push_back(Entry { number: self.next, encoded, made: None, passes: false, judged: 0 });
+        self.done = None;
+        if self.entries.len() > self.most {
+            self.entries.pop_front();
             self.forgotten += 1;
         }
     }
 
-    /// A server was reached; it sends its newest anew.
-    pub fn clear(&mut self) {
-        self.latest.clear();
+    /// Lets in what waited.
+    pub fn release(&mut self) {
+        self.held = false;
+        for encoded in std::mem::take(&mut self.waiting) {
+            self.push(encoded);
+        }
     }
 
-    /// Their rows, oldest first.
-    pub fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
-        self.latest.iter()
+    /// A server was reached; it sends its newest anew. What is held stays.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        if !self.held {
+            self.entries.clear();
+        }
+    }
+
+    /// Makes and judges what was not yet, the newest first, about so many. True if something is left.
+    pub fn work(&mut self, filter: &Filter, most: usize, make: impl Fn(&Flow, u64, &Bytes) -> T) -> bool {
+        if self.done == Some(filter.generation) {
+            return false;
+        }
+        let mut left = most;
+        for entry in self.entries.iter_mut().rev() {
+            if entry.made.is_some() && entry.judged == filter.generation {
+                continue;
+            }
+            if left == 0 {
+                return true;
+            }
+            left -= 1;
+            entry.judged = filter.generation;
+            let flow = Flow::decode(&entry.encoded[..]).unwrap_or_default();
+            entry.passes = filter.passes(&flow);
+            if entry.made.is_none() {
+                entry.made = Some(make(&flow, entry.number, &entry.encoded));
+            }
+        }
+        self.done = Some(filter.generation);
+        false
+    }
+
+    /// What was made of those that pass, oldest first.
+    pub fn passing(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter(|entry| entry.passes).filter_map(|entry| entry.made.as_ref())
+    }
+
+    /// All of them encoded, the newest first.
+    pub fn encoded(&self) -> impl Iterator<Item = &Bytes> {
+        self.entries.iter().rev().map(|entry| &entry.encoded)
     }
 
     /// How many.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.latest.len()
+    pub fn count(&self) -> usize {
+        self.entries.len()
     }
 }
 
-/// One row for each name that these flows ask for.
+/// The row of a flow.
 #[must_use]
-pub fn names<'a>(flows: impl Iterator<Item = &'a Arc<Row>>, now: Timestamp) -> Vec<Arc<Row>> {
-    let mut names: BTreeMap<&str, Name> = BTreeMap::new();
-    for row in flows {
-        let Subject::Flow(flow) = &row.subject else { continue };
-        if let Some(Record::Dns(dns)) = flow.l7.as_ref().and_then(|l7| l7.record.as_ref())
-            && flow.weir.as_ref().is_none_or(|detail| detail.counts)
-        {
-            names.entry(dns.query.as_str()).or_default().take(flow, dns, now);
-        }
-    }
-    names.into_iter().map(|(name, counted)| Arc::new(counted.row(name))).collect()
-}
-
-/// What is counted of one name.
-#[derive(Debug, Default)]
-struct Name {
-    types: Vec<String>,
-    queries: u64,
-    young: u64,
-    answers: u64,
-    codes: BTreeMap<u32, u64>,
-    latency_sum_ns: u64,
-    latency_max_ns: u64,
-    latencies: u64,
-    facts: Facts,
-}
-
-impl Name {
-    fn take(&mut self, flow: &Flow, dns: &Dns, now: Timestamp) {
-        let is_answer = flow.l7.as_ref().is_some_and(|l7| l7.r#type() == L7FlowType::Response);
-        for kind in &dns.qtypes {
-            if self.types.len() < MOST_TYPES && !self.types.contains(kind) {
-                self.types.push(kind.clone());
-            }
-        }
-        if !is_answer {
-            self.queries += 1;
-            let young = flow.time.is_some_and(|time| now.as_second() - time.seconds < ANSWERED_WITHIN_S);
-            self.young += u64::from(young);
-            return;
-        }
-        self.answers += 1;
-        *self.codes.entry(dns.rcode).or_default() += 1;
-        let latency = flow.weir.as_ref().map_or(0, |detail| detail.dns_latency_ns);
-        if latency > 0 {
-            self.latencies += 1;
-            self.latency_sum_ns += latency;
-            self.latency_max_ns = self.latency_max_ns.max(latency);
-        }
-    }
-
-    fn row(mut self, name: &str) -> Row {
-        let unanswered = self.queries.saturating_sub(self.answers).saturating_sub(self.young);
-        let missing = self.codes.get(&3).copied().unwrap_or_default();
-        let waste = if is_searched(name) { missing } else { 0 };
-        let failing = unanswered > 0 || self.codes.keys().any(|code| *code != 0);
-        let (mark, tone) = match (failing, self.answers) {
-            (true, _) if unanswered > 0 => ("⧗", Tone::Bad),
-            (true, _) => ("✗", Tone::Bad),
-            (false, 0) => ("…", Tone::Unsure),
-            (false, _) => ("✓", Tone::Good),
-        };
-        let codes: Vec<String> =
-            self.codes.iter().map(|(code, count)| format!("{}:{count}", rcode(*code))).collect();
-        let mean = self.latency_sum_ns.checked_div(self.latencies).unwrap_or_default();
-        let latency = |nanos| {
-            Cell::ranked(if nanos == 0 { "-".to_owned() } else { milliseconds(nanos) }, nanos, Tone::Plain)
-        };
-        let worst = |count: u64| Cell::count(count, if count > 0 { Tone::Bad } else { Tone::Quiet });
-        self.facts.add(Field::Dns, name);
-        self.facts.add(Field::Text, &codes.join(" "));
-        let cells = vec![
-            Cell::text(mark, tone),
-            Cell::text(escape(name), Tone::Host),
-            Cell::text(escape(&self.types.join(",")), Tone::Plain),
-            Cell::count(self.queries, Tone::Plain),
-            Cell::count(self.answers, Tone::Plain),
-            Cell::text(codes.join(" "), tone),
-            worst(unanswered),
-            latency(mean),
-            latency(self.latency_max_ns),
-            worst(waste),
-        ];
-        let pivot = format!("dns={}", name.replace(' ', ""));
-        Row { id: name.into(), cells, facts: self.facts, subject: Subject::Group(pivot) }
-    }
-}
-
-/// A name under the cluster's own ending. That nobody has it means, nearly always, that a pod's search path made it.
-fn is_searched(name: &str) -> bool {
-    let name = name.to_lowercase();
-    SEARCH_ENDINGS.iter().any(|ending| name.ends_with(ending))
-}
-
-/// Names of RFC 1035 4.1.1 and RFC 2136 2.2.
-fn rcode(code: u32) -> String {
-    match code {
-        0 => "NOERROR".to_owned(),
-        1 => "FORMERR".to_owned(),
-        2 => "SERVFAIL".to_owned(),
-        3 => "NXDOMAIN".to_owned(),
-        4 => "NOTIMP".to_owned(),
-        5 => "REFUSED".to_owned(),
-        other => format!("RCODE{other}"),
-    }
+pub fn row(flow: &Flow, number: u64, encoded: &Bytes, output: &Output) -> Arc<Row> {
+    let time = flow.time.as_ref().map_or(0, weir_proto::time::unix_nanos);
+    let (mark, tone) = glyph(flow);
+    let texts = flow_cells(flow, output).into_iter().enumerate();
+    let cells = texts.map(|(at, text)| match at {
+        0 => Cell::ranked(text, time, Tone::Quiet),
+        2 | 3 => Cell::text(text, Tone::Host),
+        5 => Cell::text(text, tone),
+        _ => Cell::text(text, Tone::Plain),
+    });
+    let cells = std::iter::once(Cell::text(mark, tone)).chain(cells).collect();
+    // Equal times stay in the order in which they came.
+    let id = format!("{number:012}").into();
+    Arc::new(Row { id, cells, subject: Subject::Flow(encoded.clone()) })
 }

@@ -6,27 +6,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use weir_proto::flow::Flow;
 use weir_proto::observer::ServerStatusResponse;
-use weir_proto::weir::v1::PeerStatus;
+use weir_proto::weir::v1::{FlowDetail, PeerStatus};
 
-use super::filter::{Facts, Field};
-use super::row::{Cell, Column, Row, Subject, Tone};
+use super::filter::{Filter, quoted};
+use super::row::{Cell, Column, MARK, Row, Show, Subject, Tone};
 use crate::print::{escape, milliseconds};
 
 /// The columns of the nodes.
 pub const COLUMNS: &[Column] = &[
-    Column { title: "", least: 1, most: 1, priority: 0 },
-    Column { title: "NODE", least: 16, most: 40, priority: 0 },
-    Column { title: "STATE", least: 11, most: 11, priority: 1 },
-    Column { title: "FLOWS/S", least: 7, most: 8, priority: 1 },
-    Column { title: "LOST", least: 6, most: 8, priority: 1 },
-    Column { title: "LAG", least: 7, most: 7, priority: 2 },
-    Column { title: "SKEW", least: 7, most: 9, priority: 2 },
-    Column { title: "LATE", least: 5, most: 8, priority: 4 },
-    Column { title: "RECEIVED", least: 9, most: 12, priority: 5 },
-    Column { title: "RECONNECTS", least: 10, most: 10, priority: 6 },
-    Column { title: "ADDRESS", least: 16, most: 40, priority: 7 },
-    Column { title: "MESSAGE", least: 16, most: 60, priority: 3 },
+    MARK,
+    Column::text("NODE", (16, 40), 0, "name"),
+    Column::text("STATE", (11, 11), 1, "whether the relay reads its daemon"),
+    Column::text("FLOWS/S", (8, 8), 1, "flows the relay received").shown(Show::Number),
+    Column::text("LOST", (6, 8), 1, "flows known to be lost").shown(Show::Number),
+    Column::text("LAG", (7, 7), 2, "from the end of a flow to its arrival here").shown(Show::Number),
+    Column::text("SKEW", (8, 9), 2, "its clock minus the relay's, the way included").shown(Show::Number),
+    Column::text("LATE", (6, 8), 4, "flows too late for their order").shown(Show::Number),
+    Column::text("RECEIVED", (9, 12), 5, "flows since the relay began").shown(Show::Number),
+    Column::text("RECONNECTS", (10, 10), 6, "times its stream broke").shown(Show::Number),
+    Column::text("ADDRESS", (16, 40), 7, "where its daemon answers"),
+    Column::text("MESSAGE", (16, 60), 3, "what is wrong with it"),
 ];
 
 /// What the server last said of itself and its nodes.
@@ -82,13 +83,35 @@ impl Nodes {
         self.status.as_ref().map_or(0, |(_, status)| peers(status).iter().map(|peer| peer.lost).sum())
     }
 
-    /// One row a node.
+    /// Records that the server received from its nodes.
     #[must_use]
-    pub fn rows(&self) -> Vec<Arc<Row>> {
+    pub fn received(&self) -> u64 {
+        self.status.as_ref().map_or(0, |(_, status)| peers(status).iter().map(|peer| peer.received).sum())
+    }
+
+    /// How many are known.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.status.as_ref().map_or(0, |(_, status)| peers(status).len())
+    }
+
+    /// Sentences of the server and of the nodes that are away, about what does not work.
+    pub fn complaints(&self) -> impl Iterator<Item = String> {
+        let status = self.status.as_ref().map(|(_, status)| status);
+        let own = status.and_then(|status| status.weir.as_ref()).map_or(&[][..], |weir| &weir.notices);
+        let away = status.map_or(&[][..], peers).iter().filter(|peer| !peer.connected);
+        let away = away.map(|peer| format!("{}: {}", escape(&peer.name), escape(&peer.message)));
+        own.iter().map(|notice| escape(notice).into_owned()).chain(away)
+    }
+
+    /// One row for each node that passes, as the observer of flows.
+    #[must_use]
+    pub fn rows(&self, filter: &Filter) -> Vec<Arc<Row>> {
         let Some((_, status)) = &self.status else {
             return Vec::new();
         };
-        peers(status).iter().map(|peer| Arc::new(self.row(peer))).collect()
+        let passing = peers(status).iter().filter(|peer| filter.passes(&observed_by(&peer.name)));
+        passing.map(|peer| Arc::new(self.row(peer))).collect()
     }
 
     fn row(&self, peer: &PeerStatus) -> Row {
@@ -97,12 +120,6 @@ impl Nodes {
         let rate = self.rates.get(&peer.name);
         let lag = self.lag.get(&peer.name);
         let skew_us = peer.clock_skew_ns / 1000;
-        let bad = |count: u64| Cell::count(count, if count > 0 { Tone::Bad } else { Tone::Quiet });
-        let mut facts = Facts::default();
-        facts.add(Field::Node, &peer.name);
-        facts.add(Field::Address, &peer.address);
-        facts.add(Field::State, state);
-        facts.add(Field::Text, &peer.message);
         let known = |value: Option<&u64>, shown: fn(u64) -> String| {
             Cell::ranked(
                 value.map_or_else(|| "-".to_owned(), |value| shown(*value)),
@@ -110,12 +127,12 @@ impl Nodes {
                 Tone::Plain,
             )
         };
-        let cells = vec![
+        let cells = [
             Cell::text(mark, tone),
             Cell::text(escape(&peer.name), Tone::Host),
             Cell::text(state, tone),
             known(rate, |rate| rate.to_string()),
-            bad(peer.lost),
+            Cell::bad(peer.lost),
             known(lag, milliseconds),
             Cell::ranked(
                 format!(
@@ -127,15 +144,27 @@ impl Nodes {
                 skew_us.unsigned_abs(),
                 Tone::Plain,
             ),
-            bad(peer.late),
+            Cell::bad(peer.late),
             Cell::count(peer.received, Tone::Plain),
-            bad(peer.reconnects),
+            Cell::bad(peer.reconnects),
             Cell::text(escape(&peer.address), Tone::Quiet),
             Cell::text(escape(&peer.message), Tone::Bad),
         ];
-        let id = peer.name.as_str().into();
-        Row { id, cells, facts, subject: Subject::Group(format!("node={}", peer.name)) }
+        let name = quoted(&peer.name);
+        let pivot = format!("node={name} or observer={name}");
+        Row {
+            id: peer.name.as_str().into(),
+            cells: cells.into_iter().collect(),
+            subject: Subject::Group(pivot),
+        }
     }
+}
+
+/// A flow of which no more is known than who saw it, between ends of that node.
+fn observed_by(node: &str) -> Flow {
+    let detail =
+        FlowDetail { source_node: node.to_owned(), destination_node: node.to_owned(), ..Default::default() };
+    Flow { node_name: node.to_owned(), weir: Some(detail), ..Default::default() }
 }
 
 fn peers(status: &ServerStatusResponse) -> &[PeerStatus] {

@@ -6,98 +6,74 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_proto::flow::Flow;
-use weir_proto::weir::v1::{Connection, FlowDetail};
+use weir_proto::weir::v1::Counters;
 
-use super::connections::failed;
-use super::facts;
-use super::filter::{Facts, Field};
-use super::row::{Cell, Column, Row, Subject, Tone};
-use crate::print::{Output, bytes, connection_cells, escape, milliseconds};
+use super::connections;
+use super::row::{Call, Cell, Column, MARK, Row, Show, Subject, Through, Tone};
+use crate::print::{bytes, milliseconds};
 
 /// The columns of the Services.
 pub const COLUMNS: &[Column] = &[
-    Column { title: "", least: 1, most: 1, priority: 0 },
-    Column { title: "SERVICE", least: 16, most: 44, priority: 0 },
-    Column { title: "VIP", least: 14, most: 24, priority: 3 },
-    Column { title: "BACKEND", least: 18, most: 48, priority: 0 },
-    Column { title: "CONNS", least: 6, most: 6, priority: 1 },
-    Column { title: "SHARE", least: 5, most: 5, priority: 1 },
-    Column { title: "FAILED", least: 6, most: 6, priority: 1 },
-    Column { title: "RTT", least: 7, most: 7, priority: 4 },
-    Column { title: "BYTES", least: 7, most: 7, priority: 5 },
+    MARK,
+    Column::text("SERVICE", (16, 44), 0, "name; ? where inferred from its backends"),
+    Column::text("VIP", (14, 24), 3, "address and port that were called").shown(Show::Port),
+    Column::text("BACKEND", (18, 48), 0, "who answered").shown(Show::Port),
+    Column::text("CONNS", (6, 6), 1, "connections in memory").shown(Show::Number),
+    Column::text("SHARE", (6, 6), 1, "of the Service's connections").shown(Show::Number),
+    Column::text("FAILED", (6, 6), 1, "dropped, refused, reset or unanswered").shown(Show::Number),
+    Column::text("RTT", (7, 7), 4, "mean TCP handshake to the server").shown(Show::Number),
+    Column::text("BYTES", (7, 7), 5, "IP bytes, both ways").shown(Show::Number),
+    Column::text("LAST", (4, 4), 6, "time since the last packet").shown(Show::Age),
+    Column::text("LAST FAILURE", (20, 60), 7, "why the latest failed one failed"),
 ];
 
 #[derive(Debug, Default)]
-struct Backend {
+struct Backend<'a> {
     connections: u64,
     failed: u64,
     bytes: u64,
     rtt_sum_ns: u64,
     rtts: u64,
-    facts: Facts,
+    last_ns: u64,
+    query: &'a str,
+    failure: (u64, &'a str),
 }
 
-/// One row for each pair of Service and backend.
+/// One row for each Service, address and backend.
 #[must_use]
-pub fn rows<'a>(connections: impl Iterator<Item = &'a Arc<Row>>, output: &Output) -> Vec<Arc<Row>> {
-    let mut pairs: BTreeMap<(String, String, String), Backend> = BTreeMap::new();
-    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+pub fn rows<'a>(connections: impl Iterator<Item = &'a Arc<Row>>) -> Vec<Arc<Row>> {
+    let place = |title| connections::COLUMNS.iter().position(|column| column.title == title).unwrap_or(0);
+    let (backend, why) = (place("BACKEND"), place("WHY"));
+    let mut pairs: BTreeMap<(&str, &str, &str), Backend<'_>> = BTreeMap::new();
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
     for row in connections {
-        let Subject::Connection(connection) = &row.subject else { continue };
-        let Some((flow, detail)) = of_service(connection) else { continue };
-        let (service, vip) = service(flow, detail);
-        let backend = backend(connection, output);
-        *sums.entry(service.clone()).or_default() += 1;
-        pairs.entry((service, vip, backend)).or_default().take(flow, detail);
+        let Some(call) = row.call() else { continue };
+        let Some(service) = &call.service else { continue };
+        *sums.entry(&service.name).or_default() += 1;
+        let key = (&*service.name, &*service.vip, row.cells.text(backend));
+        pairs.entry(key).or_default().take(call, service, row.cells.text(why));
     }
     pairs
         .into_iter()
-        .map(|((service, vip, backend), counted)| {
-            let sum = sums.get(&service).copied().unwrap_or(1);
-            Arc::new(counted.row(&service, &vip, &backend, sum))
-        })
+        .map(|(key, counted)| Arc::new(counted.row(key, sums.get(key.0).copied().unwrap_or(1))))
         .collect()
 }
 
-fn of_service(connection: &Connection) -> Option<(&Flow, &FlowDetail)> {
-    let flow = connection.flow.as_ref()?;
-    let detail = flow.weir.as_ref()?;
-    (!detail.services.is_empty()).then_some((flow, detail))
-}
-
-fn service(flow: &Flow, detail: &FlowDetail) -> (String, String) {
-    let names: Vec<String> =
-        detail.services.iter().map(|service| format!("{}/{}", service.namespace, service.name)).collect();
-    let exact = detail.services.iter().any(|service| service.exact);
-    let vip = match &detail.nat {
-        Some(nat) if !nat.vip.is_empty() => crate::print::address((&nat.vip, nat.vip_port)),
-        _ if exact => flow.ip.as_ref().map_or_else(String::new, |ip| escape(&ip.destination).into_owned()),
-        _ => String::new(),
-    };
-    (format!("{}{}", escape(&names.join("|")), if exact { "" } else { "?" }), vip)
-}
-
-fn backend(connection: &Connection, output: &Output) -> String {
-    let mut cells = connection_cells(connection, output).into_iter();
-    cells.find(|(name, _)| *name == "BACKEND").map_or_else(|| "-".to_owned(), |(_, text)| text)
-}
-
-impl Backend {
-    fn take(&mut self, flow: &Flow, detail: &FlowDetail) {
+impl<'a> Backend<'a> {
+    fn take(&mut self, call: &Call, service: &'a Through, why: &'a str) {
         self.connections += 1;
-        self.failed += u64::from(failed(flow));
-        let total = detail.total.unwrap_or_default();
-        self.bytes += total.ip_bytes_forward + total.ip_bytes_reverse;
-        let rtt = detail.tcp.as_ref().map_or(0, |tcp| tcp.handshake_server_ns);
-        self.rtt_sum_ns += rtt;
-        self.rtts += u64::from(rtt > 0);
-        if self.connections == 1 {
-            self.facts = facts::of_flow(flow);
+        self.failed += u64::from(call.failed);
+        self.bytes += service.bytes;
+        self.rtt_sum_ns += service.rtt_ns;
+        self.rtts += u64::from(service.rtt_ns > 0);
+        self.last_ns = self.last_ns.max(call.last_ns);
+        self.query = &service.query;
+        if call.failed && call.last_ns >= self.failure.0 {
+            self.failure = (call.last_ns, if why.is_empty() { "no answer" } else { why });
         }
     }
 
-    fn row(mut self, service: &str, vip: &str, backend: &str, sum: u64) -> Row {
+    fn row(self, (service, vip, backend): (&str, &str, &str), sum: u64) -> Row {
         let (mark, tone) = match self.failed {
             0 => ("✓", Tone::Good),
             failed if failed == self.connections => ("✗", Tone::Bad),
@@ -105,26 +81,25 @@ impl Backend {
         };
         let share = self.connections * 100 / sum.max(1);
         let rtt = self.rtt_sum_ns.checked_div(self.rtts).unwrap_or_default();
-        self.facts.add(Field::Text, backend);
-        let total = weir_proto::weir::v1::Counters { ip_bytes_forward: self.bytes, ..Default::default() };
-        let cells = vec![
+        let total = Counters { ip_bytes_forward: self.bytes, ..Default::default() };
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let cells = [
             Cell::text(mark, tone),
             Cell::text(service, Tone::Host),
-            Cell::text(vip, Tone::Plain),
+            Cell::text(or_dash(vip), Tone::Plain),
             Cell::text(backend, Tone::Host),
             Cell::count(self.connections, Tone::Plain),
             Cell::ranked(format!("{share}%"), share, Tone::Plain),
-            Cell::count(self.failed, if self.failed > 0 { Tone::Bad } else { Tone::Quiet }),
+            Cell::bad(self.failed),
             Cell::ranked(if rtt == 0 { "-".to_owned() } else { milliseconds(rtt) }, rtt, Tone::Plain),
             Cell::ranked(bytes(Some(&total), |total| total.ip_bytes_forward), self.bytes, Tone::Plain),
+            Cell::ranked("", self.last_ns, Tone::Quiet),
+            Cell::text(or_dash(self.failure.1), tone),
         ];
-        let first = service.trim_end_matches('?').split('|').next().unwrap_or_default();
-        let pivot = format!("svc={first}");
         Row {
             id: format!("{service} {vip} {backend}").into(),
-            cells,
-            facts: self.facts,
-            subject: Subject::Group(pivot),
+            cells: cells.into_iter().collect(),
+            subject: Subject::Group(self.query.to_owned()),
         }
     }
 }

@@ -3,11 +3,11 @@
 //! Rows are put in order when told to (on a timer), not when they change: between two sorts a changed row stays on its line.
 //! The selection is an id and not a line.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::filter::Filter;
-use super::row::{Column, Row};
+use unicode_width::UnicodeWidthStr;
+
+use super::row::{Column, Row, Show};
 
 /// The rows of a view as they stand on the screen.
 #[derive(Debug)]
@@ -20,56 +20,67 @@ pub struct Table {
     pub descending: bool,
     /// In their order.
     pub rows: Vec<Arc<Row>>,
-    lines: HashMap<Arc<str>, usize>,
     /// The first line that is on the screen.
     pub top: usize,
     selected: Option<Arc<str>>,
-    /// The line the selection was last on, for when its row goes.
+    /// The line the selection is on, or was last, for when its row goes.
     line: usize,
+    /// The widest cell of each column that was on the screen.
+    pub widths: Vec<u16>,
 }
 
 impl Table {
     /// Empty.
     #[must_use]
-    pub fn new(columns: &'static [Column], sort: usize, descending: bool) -> Self {
+    pub const fn new(columns: &'static [Column], sort: usize, descending: bool) -> Self {
         Self {
             columns,
             sort,
             descending,
             rows: Vec::new(),
-            lines: HashMap::new(),
             top: 0,
             selected: None,
             line: 0,
+            widths: Vec::new(),
         }
     }
 
-    /// Takes all rows anew: those that pass, in order, the pinned one first.
-    pub fn arrange(&mut self, rows: impl Iterator<Item = Arc<Row>>, filter: &Filter, pinned: Option<&str>) {
-        let is_pinned = |row: &Row| pinned.is_some_and(|id| *row.id == *id);
-        self.rows.clear();
-        self.rows.extend(rows.filter(|row| is_pinned(row) || filter.matches(&row.facts)));
+    /// Takes all rows anew and puts them in order, the pinned one first.
+    pub fn arrange(&mut self, rows: Vec<Arc<Row>>, pinned: Option<&str>) {
         let (sort, descending) = (self.sort, self.descending);
-        self.rows.sort_unstable_by(|one, other| {
-            is_pinned(other).cmp(&is_pinned(one)).then_with(|| one.compare(other, sort, descending))
+        let is_pinned = |row: &Row| pinned.is_some_and(|id| *row.id == *id);
+        // Numbers are looked at in place; only equal ones lead to their rows.
+        let mut ranked: Vec<(u64, Arc<Row>)> =
+            rows.into_iter().map(|row| (row.cells.rank(sort), row)).collect();
+        ranked.sort_unstable_by(|(rank, one), (other_rank, other)| {
+            let by_rank = rank.cmp(other_rank);
+            let by_rank = if descending { by_rank.reverse() } else { by_rank };
+            by_rank.then_with(|| one.compare(other, sort, descending))
         });
-        self.lines.clear();
-        self.lines.extend(self.rows.iter().enumerate().map(|(line, row)| (row.id.clone(), line)));
-        self.line = self.selected_line();
-        if self.selected.as_ref().is_none_or(|id| !self.lines.contains_key(id)) {
-            // The row is gone: the selection goes to the one now on its line, unless nobody chose it.
-            self.selected =
-                self.selected.is_some().then(|| self.rows.get(self.line).map(|row| row.id.clone())).flatten();
+        self.rows.clear();
+        self.rows.extend(ranked.into_iter().map(|(_, row)| row));
+        if let Some(at) = self.rows.iter().position(|row| is_pinned(row)) {
+            self.rows[..=at].rotate_right(1);
+        }
+        let found = self.selected.as_ref().and_then(|id| self.rows.iter().position(|row| row.id == *id));
+        match found {
+            Some(line) => self.line = line,
+            None => {
+                // The row is gone: the selection goes to the one now on its line, unless nobody chose it.
+                self.line = self.line.min(self.rows.len().saturating_sub(1));
+                let next = self.rows.get(self.line).map(|row| row.id.clone());
+                self.selected = self.selected.is_some().then_some(next).flatten();
+            }
         }
     }
 
-    /// Puts a changed row where its former state stood. False if it has no line yet.
-    pub fn update(&mut self, row: &Arc<Row>) -> bool {
-        let line = self.lines.get(&row.id).copied();
-        if let Some(place) = line.and_then(|line| self.rows.get_mut(line)) {
-            *place = row.clone();
+    /// Puts changed rows in the places of their former states, on the lines that are on the screen.
+    pub fn refresh(&mut self, page: usize, latest: impl Fn(&Row) -> Option<Arc<Row>>) {
+        for row in self.rows.iter_mut().skip(self.top).take(page) {
+            if let Some(changed) = latest(row) {
+                *row = changed;
+            }
         }
-        line.is_some()
     }
 
     /// The selected row; the first while nobody chose.
@@ -81,8 +92,7 @@ impl Table {
     /// The line of the selection.
     #[must_use]
     pub fn selected_line(&self) -> usize {
-        let line = self.selected.as_ref().and_then(|id| self.lines.get(id)).copied();
-        line.unwrap_or(self.line).min(self.rows.len().saturating_sub(1))
+        if self.selected.is_none() { 0 } else { self.line.min(self.rows.len().saturating_sub(1)) }
     }
 
     /// Selects a line, or the last one.
@@ -97,6 +107,17 @@ impl Table {
         self.select(usize::try_from(line.saturating_add(by).max(0)).unwrap_or_default());
     }
 
+    /// Selects the next row, or the one before, for which something holds; round at the ends. False if there is none.
+    pub fn seek(&mut self, forward: bool, holds: impl Fn(&Row) -> bool) -> bool {
+        let (count, from) = (self.rows.len(), self.selected_line());
+        let line = |step: usize| if forward { (from + step) % count } else { (from + count - step) % count };
+        let found = (1..=count).map(line).find(|line| holds(&self.rows[*line]));
+        if let Some(line) = found {
+            self.select(line);
+        }
+        found.is_some()
+    }
+
     /// To the first line, and on with whatever comes to stand there.
     pub fn home(&mut self) {
         (self.selected, self.line, self.top) = (None, 0, 0);
@@ -107,6 +128,25 @@ impl Table {
         let line = self.selected_line();
         self.top = self.top.min(line).max((line + 1).saturating_sub(page));
         self.top = self.top.min(self.rows.len().saturating_sub(page));
+    }
+
+    /// Notes how wide the cells on the screen are. Columns only grow, so that they do not dance.
+    pub fn measure(&mut self, page: usize) {
+        let Self { columns, rows, top, widths, .. } = self;
+        widths.resize(columns.len(), 0);
+        for (at, (column, width)) in columns.iter().zip(widths).enumerate() {
+            if *width >= column.most || column.show == Show::Age {
+                continue;
+            }
+            let shown = rows.iter().skip(*top).take(page).map(|row| row.cells.text(at).width());
+            let widest = shown.max().unwrap_or_default().min(usize::from(column.most));
+            *width = (*width).max(u16::try_from(widest).unwrap_or(u16::MAX));
+        }
+    }
+
+    /// The terminal has another width: columns are as wide as what is shown now.
+    pub fn forget_widths(&mut self) {
+        self.widths.clear();
     }
 
     /// Sorts by another column, round at the ends.

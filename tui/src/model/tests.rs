@@ -1,253 +1,15 @@
-//! Keys in, state out. The little world that these tests and the screens' snapshots look at is made here.
+//! Keys in, state out.
+
+mod world;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use weir_proto::flow::layer7::Record;
-use weir_proto::flow::{Dns, Endpoint, Flow, Ip, L7FlowType, Layer4, Layer7, Tcp, Verdict, layer4};
-use weir_proto::observer::get_flows_response::ResponseTypes;
-use weir_proto::observer::{GetFlowsResponse, ServerStatusResponse};
-use weir_proto::weir::v1::{
-    self as wire, Connection, ConnectionState, Counters, Encapsulation, Evidence, FlowDetail, Nat, NatSource,
-    Observation, PathPoint, PeerStatus, Role, ServiceRef,
-};
+use prost::Message as _;
+use weir_proto::weir::v1::ConnectionState;
 
+use self::world::stamp;
+pub use self::world::{at, connection, denied, empty, press, rest, told, world};
 use super::*;
-
-/// 2026-11-25 10:00:00 UTC.
-const START_S: i64 = 1_795_600_800;
-
-pub fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(START_S + seconds).unwrap()
-}
-
-fn stamp(seconds: i64, nanos: i32) -> Option<prost_types::Timestamp> {
-    Some(prost_types::Timestamp { seconds: START_S + seconds, nanos })
-}
-
-fn pod(name: &str) -> Option<Endpoint> {
-    Some(Endpoint {
-        namespace: "shop".to_owned(),
-        pod_name: name.to_owned(),
-        identity: 70_000,
-        ..Default::default()
-    })
-}
-
-fn counters(packets: u64) -> Option<Counters> {
-    Some(Counters {
-        packets_forward: packets,
-        packets_reverse: packets,
-        ip_bytes_forward: packets * 100,
-        ip_bytes_reverse: packets * 1000,
-        ..Default::default()
-    })
-}
-
-fn point(device: &str, role: Role, inbound: bool, destination: &str, tunnelled: bool) -> PathPoint {
-    let tunnel = Encapsulation {
-        protocol: "vxlan".to_owned(),
-        source: "192.168.9.1".to_owned(),
-        destination: "192.168.9.2".to_owned(),
-        source_port: 51_000,
-        destination_port: 8472,
-        vni: 1,
-    };
-    PathPoint {
-        device: device.to_owned(),
-        role: role.into(),
-        source: "10.244.1.5:40312".to_owned(),
-        destination: destination.to_owned(),
-        tunnel: tunnelled.then_some(tunnel),
-        first: stamp(1, 40_000),
-        last: stamp(2, 0),
-        counters: counters(12),
-        measured: role == Role::PodVeth,
-        inbound,
-        ..Default::default()
-    }
-}
-
-const BACKEND: &str = "10.244.2.7:8080";
-
-fn detail_of(number: u32) -> FlowDetail {
-    FlowDetail {
-        connection_id: number.into(),
-        join_key: u64::from(number),
-        community_id: "1:AbCd".to_owned(),
-        state: ConnectionState::Established.into(),
-        first_packet: stamp(1, 0),
-        last_packet: stamp(2, 0),
-        total: counters(12),
-        counts: true,
-        nat: Some(Nat {
-            vip: "10.96.3.4".to_owned(),
-            vip_port: 80,
-            source: NatSource::Conntrack.into(),
-            ..Default::default()
-        }),
-        path: vec![
-            point("veth1a2b", Role::PodVeth, true, "10.96.3.4:80", false),
-            point("flannel.1", Role::Overlay, false, BACKEND, false),
-            point("eth0", Role::Underlay, false, BACKEND, true),
-        ],
-        tcp: Some(wire::Tcp {
-            handshake_server_ns: 300_000,
-            handshake_client_ns: 45_000,
-            retransmissions_forward: 1,
-            syns: 1,
-            ..Default::default()
-        }),
-        evidence: vec![
-            Evidence {
-                observation: Observation::Delivered.into(),
-                time: stamp(1, 5),
-                detail: "veth9f out".to_owned(),
-            },
-            Evidence { observation: Observation::Answered.into(), time: stamp(1, 9), detail: String::new() },
-        ],
-        services: vec![ServiceRef {
-            name: "api".to_owned(),
-            namespace: "shop".to_owned(),
-            exact: true,
-            ..Default::default()
-        }],
-        source_node: "birch".to_owned(),
-        destination_node: "elm".to_owned(),
-        ..Default::default()
-    }
-}
-
-/// A call from web-N to api-N through the Service shop/api, as both nodes saw it.
-pub fn connection(number: u32) -> Connection {
-    let detail = detail_of(number);
-    let tcp = Tcp { source_port: 40_312, destination_port: 8080, flags: None };
-    let ip =
-        Ip { source: "10.244.1.5".to_owned(), destination: "10.244.2.7".to_owned(), ..Default::default() };
-    let flow = Flow {
-        time: stamp(2, 0),
-        verdict: Verdict::Forwarded.into(),
-        ip: Some(ip),
-        l4: Some(Layer4 { protocol: Some(layer4::Protocol::Tcp(tcp)) }),
-        source: pod(&format!("web-{number:02}")),
-        destination: pod(&format!("api-{}", number % 2)),
-        node_name: "birch".to_owned(),
-        weir: Some(detail),
-        ..Default::default()
-    };
-    let mut there = Flow { node_name: "elm".to_owned(), ..flow.clone() };
-    if let Some(detail) = &mut there.weir {
-        detail.path = vec![
-            point("eth0", Role::Underlay, true, BACKEND, true),
-            point("flannel.1", Role::Overlay, true, BACKEND, false),
-            point("veth9f", Role::PodVeth, false, BACKEND, false),
-        ];
-    }
-    Connection {
-        id: format!("c{number:04}"),
-        revision: 1,
-        sightings: vec![flow.clone(), there],
-        flow: Some(flow),
-        ended: false,
-    }
-}
-
-/// The same, stopped by a rule.
-pub fn denied(number: u32) -> Connection {
-    let mut connection = connection(number);
-    let flow = connection.flow.as_mut().unwrap();
-    flow.verdict = Verdict::Dropped.into();
-    let detail = flow.weir.as_mut().unwrap();
-    detail.state = ConnectionState::Opening.into();
-    detail.rule_names = vec!["deny:shop/api\u{1b}[2J".to_owned()];
-    detail.last_seen_at = "flannel.1 in".to_owned();
-    detail.evidence = vec![Evidence {
-        observation: Observation::Logged.into(),
-        time: stamp(1, 7),
-        detail: "deny:shop/api\u{1b}[2J".to_owned(),
-    }];
-    connection
-}
-
-fn dns(name: &str, kind: L7FlowType, rcode: u32, seconds: i64) -> Flow {
-    let mut flow = connection(90).flow.unwrap();
-    flow.time = stamp(seconds, 0);
-    flow.weir.as_mut().unwrap().dns_latency_ns = 1_500_000;
-    let dns = Dns { query: name.to_owned(), rcode, qtypes: vec!["A".to_owned()], ..Default::default() };
-    flow.l7 = Some(Layer7 { r#type: kind.into(), record: Some(Record::Dns(dns)), ..Default::default() });
-    flow
-}
-
-pub fn told_flow(flow: Flow) -> Told {
-    let node_name = flow.node_name.clone();
-    let response = GetFlowsResponse {
-        time: flow.time,
-        node_name,
-        response_types: Some(ResponseTypes::Flow(flow)),
-        ..Default::default()
-    };
-    Told::Flow(Box::new(response))
-}
-
-fn status(received: u64) -> Told {
-    let peer = |name: &str, connected: bool| PeerStatus {
-        name: name.to_owned(),
-        address: "192.168.9.1:4244".to_owned(),
-        connected,
-        message: if connected { String::new() } else { "connection refused".to_owned() },
-        received,
-        lost: if connected { 0 } else { 7 },
-        clock_skew_ns: -1_234_000,
-        ..Default::default()
-    };
-    let weir =
-        wire::ServerStatus { peers: vec![peer("birch", true), peer("elm", false)], ..Default::default() };
-    Told::Status(Box::new(ServerStatusResponse {
-        num_connected_nodes: Some(1),
-        num_unavailable_nodes: Some(1),
-        weir: Some(weir),
-        ..Default::default()
-    }))
-}
-
-pub fn empty() -> Model {
-    Model::new("unix:///run/weir/relay.sock", at(0), TimeZone::UTC, crate::view::theme::NAMES)
-}
-
-/// A world with something in every view.
-pub fn world() -> Model {
-    let mut model = empty();
-    model.told(Told::Connected, at(1));
-    for number in 0..30 {
-        let made = if number % 7 == 3 { denied(number) } else { connection(number) };
-        model.told(Told::Connection(Box::new(made)), at(2));
-    }
-    model.told(status(100), at(2));
-    model.told(status(142), at(3));
-    for (name, rcode) in [("api.shop.svc.cluster.local.", 0), ("example.com.shop.svc.cluster.local.", 3)] {
-        model.told(told_flow(dns(name, L7FlowType::Request, 0, 1)), at(3));
-        model.told(told_flow(dns(name, L7FlowType::Response, rcode, 1)), at(3));
-    }
-    model.told(told_flow(dns("lost.example.", L7FlowType::Request, 0, -10)), at(3));
-    model.told(told_flow(connection(1).flow.unwrap()), at(3));
-    model.update(Input::Tick, at(3));
-    model
-}
-
-pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    for key in keys.chars() {
-        let code = match key {
-            '\n' => KeyCode::Enter,
-            '\t' => KeyCode::Tab,
-            '\u{1b}' => KeyCode::Esc,
-            other => KeyCode::Char(other),
-        };
-        let now = model.now;
-        effects.extend(model.update(Input::Key(KeyEvent::new(code, KeyModifiers::NONE)), now));
-    }
-    effects
-}
 
 fn selected(model: &Model) -> String {
     model.table().selected().unwrap().id.to_string()
@@ -261,7 +23,7 @@ fn the_selection_stays_with_the_connection() {
     let line = model.table().selected_line();
     let mut earlier = connection(99);
     earlier.flow.as_mut().unwrap().weir.as_mut().unwrap().first_packet = stamp(60, 0);
-    model.told(Told::Connection(Box::new(earlier)), at(60));
+    model.told(told(&earlier), at(60));
     model.update(Input::Tick, at(61));
     assert_eq!(selected(&model), chosen);
     assert_eq!(model.table().selected_line(), line + 1, "a younger one came above it");
@@ -273,24 +35,24 @@ fn a_row_changes_in_place_between_two_sorts() {
     let line = model.table().rows.iter().position(|row| &*row.id == "c0005").unwrap();
     let mut changed = connection(5);
     changed.flow.as_mut().unwrap().weir.as_mut().unwrap().state = ConnectionState::Closed.into();
-    model.told(Told::Connection(Box::new(changed)), at(3));
+    model.told(told(&changed), at(3));
     model.update(Input::Tick, at(3));
     let row = &model.table().rows[line];
-    assert_eq!((&*row.id, row.cells[7].text.as_str()), ("c0005", "closed"));
-    assert_eq!(model.connections.len(), 30);
+    assert_eq!((&*row.id, row.cells.text(7)), ("c0005", "closed"));
+    assert_eq!(model.connections.count(), 30);
 }
 
 #[test]
 fn frozen_it_counts_and_does_not_move() {
     let mut model = world();
     press(&mut model, " ");
-    let before: Vec<String> = model.table().rows.iter().map(|row| row.cells[7].text.clone()).collect();
+    let before: Vec<String> = model.table().rows.iter().map(|row| row.cells.text(7).to_owned()).collect();
     for number in 0..40 {
-        model.told(Told::Connection(Box::new(denied(number))), at(5));
+        model.told(told(&denied(number)), at(5));
     }
     model.update(Input::Tick, at(9));
-    let after: Vec<String> = model.table().rows.iter().map(|row| row.cells[7].text.clone()).collect();
-    assert_eq!((model.frozen.as_ref().map(|frozen| frozen.count), before), (Some(40), after));
+    let after: Vec<String> = model.table().rows.iter().map(|row| row.cells.text(7).to_owned()).collect();
+    assert_eq!((model.frozen.as_ref().map(|frozen| frozen.connections), before), (Some(10), after));
     press(&mut model, " ");
     assert_eq!((model.frozen.is_none(), model.table().rows.len()), (true, 40));
 }
@@ -298,19 +60,83 @@ fn frozen_it_counts_and_does_not_move() {
 #[test]
 fn a_filter_works_as_it_is_typed_and_says_what_is_wrong() {
     let mut model = world();
-    press(&mut model, "/verdict=drop");
-    assert_eq!(model.table().rows.len(), 0);
+    press(&mut model, "/verdict=dro");
+    assert_eq!(model.filter_error().unwrap().suggestion, None);
+    assert_eq!(model.table().rows.len(), 30, "what is not understood changes nothing");
     press(&mut model, "\t");
     assert_eq!(model.prompt.as_ref().unwrap().text, "verdict=dropped");
-    let denied = model.table().rows.len();
-    assert_eq!(denied, 4);
-    model.update(Input::Paste(" nss=".to_owned()), at(3));
-    assert!(model.filter_error().is_some());
-    assert_eq!(model.table().rows.len(), denied, "what is not understood changes nothing");
+    rest(&mut model);
+    assert_eq!(model.table().rows.len(), 4);
+    model.update(Input::Paste(" nss=shop".to_owned()), at(3));
+    let error = model.filter_error().unwrap();
+    assert_eq!((error.position, error.suggestion.as_deref()), (16, Some("ns")));
+    assert_eq!(model.table().rows.len(), 4);
     press(&mut model, "\n");
     assert!(model.prompt.is_some(), "and is not accepted");
     press(&mut model, "\u{1b}");
     assert_eq!((model.prompt.is_none(), model.table().rows.len()), (true, 30));
+}
+
+#[test]
+fn the_language_is_that_of_the_command_line() {
+    let mut model = world();
+    for (text, rows) in [
+        ("ns=shop dst.svc=api verdict!=ok", 4),
+        ("rtt>50ms", 0),
+        ("rtt>100us not host", 30),
+        ("port in 80,443", 30),
+        ("port=8080 src.pod=web-03 or src.pod=web-04", 2),
+        ("rule=deny", 4),
+        ("web-07", 1),
+        ("!verdict=dropped", 26),
+    ] {
+        press(&mut model, &format!(":filter {text}\n"));
+        rest(&mut model);
+        assert_eq!((text, model.table().rows.len()), (text, rows));
+    }
+    press(&mut model, "2");
+    assert_eq!(model.filter.text, "!verdict=dropped", "it holds in every view");
+}
+
+#[test]
+fn tab_offers_fields_operators_and_live_values() {
+    let mut model = world();
+    press(&mut model, "/dst.sv\t");
+    assert_eq!(model.prompt.as_ref().unwrap().text, "dst.svc");
+    press(&mut model, "=ap\t");
+    assert_eq!(model.prompt.as_ref().unwrap().text, "dst.svc=shop/api");
+    press(&mut model, " src.pod=shop/web-0\t");
+    assert_eq!(model.prompt.as_ref().unwrap().text, "dst.svc=shop/api src.pod=shop/web-00");
+    press(&mut model, "\t");
+    assert_eq!(model.prompt.as_ref().unwrap().text, "dst.svc=shop/api src.pod=shop/web-01");
+    press(&mut model, "\u{1b}:so\t");
+    assert_eq!(model.prompt.as_ref().unwrap().text, "sort ");
+    press(&mut model, "cl\t\n");
+    assert_eq!(model.table().sort, 2);
+}
+
+#[test]
+fn filters_are_remembered_and_saved() {
+    let mut model = world();
+    let kept = |effects: Vec<Effect>| match effects.into_iter().next() {
+        Some(Effect::Keep(name, lines)) => (name, lines),
+        other => panic!("{other:?}"),
+    };
+    press(&mut model, "/ns=shop\n");
+    assert_eq!(kept(press(&mut model, "/ port=80\n")).1, "ns=shop\nns=shop port=80\n");
+    assert_eq!(
+        kept(press(&mut model, ":save web\n")),
+        ("saved-filters", "web\tns=shop port=80\n".to_owned())
+    );
+    press(&mut model, "\u{1b}/");
+    for (key, text) in
+        [(KeyCode::Up, "ns=shop port=80"), (KeyCode::Up, "ns=shop"), (KeyCode::Down, "ns=shop port=80")]
+    {
+        model.update(Input::Key(KeyEvent::new(key, KeyModifiers::NONE)), at(3));
+        assert_eq!(model.prompt.as_ref().unwrap().text, text);
+    }
+    press(&mut model, "\u{1b}:use we\n");
+    assert_eq!(model.filter.text, "ns=shop port=80");
 }
 
 #[test]
@@ -331,14 +157,48 @@ fn sorting_moves_turns_and_is_named() {
 fn a_row_leads_to_its_connections() {
     let mut model = world();
     press(&mut model, "3\n");
-    assert_eq!((model.view, model.filter_text()), (View::Connections, "svc=shop/api"));
+    assert_eq!(
+        (model.view, model.filter.text.as_str()),
+        (View::Connections, "dst.svc~^shop/api$ dst.ip=10.244.2.7")
+    );
+    press(&mut model, "\u{1b}");
+    assert_eq!((model.view, model.filter.text.as_str()), (View::Services, ""), "and back");
     press(&mut model, "6\n");
-    assert_eq!(model.filter_text(), "node=birch");
+    assert_eq!(model.filter.text, "node=birch or observer=birch");
     assert_eq!(model.table().rows.len(), 30);
-    press(&mut model, "2\n");
+    press(&mut model, "\u{1b}4G\n");
+    assert_eq!(model.filter.text, "dns.query=lost.example or name=lost.example");
+    press(&mut model, "\u{1b}2\n");
     assert!(model.opened.is_some(), "a flow opens its connection");
     press(&mut model, "\u{1b}");
     assert!(model.opened.is_none());
+}
+
+#[test]
+fn every_column_has_its_cell() {
+    let model = world();
+    for columns in [connections::COLUMNS, connections::DROPS_COLUMNS] {
+        let at = |title| columns.iter().position(|column| column.title == title).unwrap();
+        let row = model.connections.get("c0003").unwrap();
+        let call = row.call().unwrap();
+        assert_eq!(row.cells.rank(at("TIME")), call.first_ns);
+        assert_eq!(row.cells.rank(at("LAST")), call.last_ns);
+        assert!(row.cells.text(at("WHY")).starts_with("logged by"));
+        assert_eq!(row.cells.text(at("STATE")), "opening");
+    }
+}
+
+#[test]
+fn next_failed_goes_round() {
+    let mut model = world();
+    press(&mut model, "n");
+    let first = selected(&model);
+    press(&mut model, "nnn");
+    assert_ne!(selected(&model), first);
+    press(&mut model, "n");
+    assert_eq!(selected(&model), first);
+    press(&mut model, "Nn");
+    assert_eq!(selected(&model), first);
 }
 
 #[test]
@@ -355,7 +215,7 @@ fn followed_it_stays_on_the_first_line() {
 fn copy_and_export_are_done_outside() {
     let mut model = world();
     let effects = press(&mut model, "/web-03\ny");
-    assert!(matches!(&effects[0], Effect::Copy(text) if text.contains("shop/web-03")));
+    assert!(matches!(effects.last(), Some(Effect::Copy(text)) if text.contains("shop/web-03")));
     let effects = press(&mut model, "ej:export csv\n:export command\n");
     let contents: Vec<String> = effects
         .iter()
@@ -369,31 +229,82 @@ fn copy_and_export_are_done_outside() {
     assert!(contents[1].starts_with("MARK,TIME,CLIENT") && contents[1].lines().count() == 2);
     assert_eq!(
         contents[2],
-        "weir observe --follow --connections --server unix:///run/weir/relay.sock # further filtered by: web-03\n"
+        "weir observe --follow --connections --server unix:///run/weir/relay.sock --query web-03\n"
     );
 }
 
 #[test]
 fn memory_is_bounded_and_says_what_it_forgot() {
     let mut store = Connections::new(output(&TimeZone::UTC, "seconds"), 10);
+    let filter = Filter::new("").unwrap();
     for number in 0..25 {
-        store.apply(connection(number));
+        store.apply(&connection(number).encode_to_vec());
+        store.apply(&connection(0).encode_to_vec());
+        store.work(&filter, 100);
     }
-    assert_eq!((store.len(), store.forgotten), (10, 15));
-    assert!(store.get("c0024").is_some() && store.get("c0000").is_none());
+    assert_eq!((store.count(), store.forgotten), (10, 15));
+    assert!(store.get("c0024").is_some() && store.get("c0001").is_none());
+    assert!(store.get("c0000").is_some(), "what is told of stays");
 }
 
 #[test]
-fn what_a_reconnected_relay_does_not_tell_again_goes() {
+fn what_a_reconnected_relay_does_not_tell_again_stays_and_is_marked() {
     let mut model = world();
+    let stale = |model: &Model| model.table().rows.iter().filter(|row| model.is_stale(row)).count();
+    assert_eq!(stale(&model), 0);
     model.told(Told::Away { why: "gone".to_owned(), retry_ms: 1000 }, at(10));
     assert!(matches!(model.link, Link::Down { .. }));
+    assert_eq!(stale(&model), 30);
     model.told(Told::Connected, at(11));
-    model.told(Told::Connection(Box::new(connection(1))), at(11));
+    model.told(told(&connection(1)), at(11));
+    let mut renamed = connection(2);
+    renamed.id = "other".to_owned();
+    model.told(told(&renamed), at(11));
     model.update(Input::Tick, at(12));
-    assert_eq!(model.connections.len(), 30);
-    model.update(Input::Tick, at(20));
-    assert_eq!((model.connections.len(), model.table().rows.len()), (1, 1));
+    rest(&mut model);
+    assert_eq!((model.connections.count(), stale(&model)), (30, 28));
+    assert!(model.connections.get("c0002").is_none(), "it is told under another name now");
+    assert!(model.said().unwrap().starts_with("connected again after 1 s"));
+}
+
+#[test]
+fn what_is_taken_back_goes() {
+    let mut model = world();
+    let taken_back = Connection { id: "c0005".to_owned(), ended: true, ..Default::default() };
+    model.told(told(&taken_back), at(3));
+    model.update(Input::Tick, at(4));
+    rest(&mut model);
+    assert_eq!((model.connections.count(), model.table().rows.len()), (29, 29));
+}
+
+#[test]
+fn an_empty_view_says_why() {
+    let mut model = empty();
+    assert_eq!(model.why_empty(), ["connecting to unix:///run/weir/relay.sock"]);
+    model.told(Told::Connected, at(1));
+    assert_eq!(model.why_empty(), ["no connection seen yet"]);
+    model.told(Told::Cannot(Stream::Connections, "not permitted to see connections: no".to_owned()), at(1));
+    assert_eq!(model.why_empty(), ["not permitted to see connections: no"]);
+    let mut model = world();
+    press(&mut model, "/ns=bank\n");
+    assert_eq!(model.why_empty(), ["30 rows do not pass the filter ns=bank; Esc takes it back"]);
+    model.told(Told::Away { why: "connection refused".to_owned(), retry_ms: 1000 }, at(10));
+    assert_eq!(model.why_empty()[1], "connection refused");
+}
+
+#[test]
+fn nothing_that_comes_is_trusted() {
+    let mut model = world();
+    for bytes in [&b"\xff\xff\xff"[..], &b"\x0a\x02ab\x1a\x05abc"[..], &b""[..]] {
+        model.told(Told::Connection(bytes.to_vec().into()), at(3));
+        model.told(Told::Flow(bytes.to_vec().into(), 0, String::new()), at(3));
+    }
+    for view in ["1", "2", "3", "4", "5", "6"] {
+        press(&mut model, view);
+        model.update(Input::Tick, at(4));
+        rest(&mut model);
+    }
+    assert!(model.connections.unreadable > 0);
 }
 
 #[test]
@@ -410,16 +321,16 @@ fn leaving() {
 #[test]
 fn narrow_terminals_lose_the_least_wanted_columns() {
     for room in 20..300 {
-        let places = command::places(connections::COLUMNS, room);
+        let places = layout::places(connections::COLUMNS, &[], room);
         let end = places.last().map_or(0, |place| place.x + place.width);
         assert!(end <= room, "{room}: {places:?}");
     }
     let titles = |room| -> Vec<&str> {
-        command::places(connections::COLUMNS, room)
+        layout::places(connections::COLUMNS, &[], room)
             .iter()
             .map(|p| connections::COLUMNS[p.column].title)
             .collect()
     };
-    assert_eq!(titles(80), ["", "TIME", "CLIENT", "SERVICE", "BACKEND", "STATE", "RTT"]);
+    assert_eq!(titles(80), ["", "TIME", "CLIENT", "SERVICE", "BACKEND", "STATE", "RTT", "LAST"]);
     assert_eq!(titles(200).len(), connections::COLUMNS.len());
 }

@@ -10,11 +10,9 @@ use tonic::{Code, Status};
 use weir_proto::observer::observer_client::ObserverClient;
 use weir_proto::observer::{GetFlowsRequest, ServerStatusRequest};
 use weir_proto::weir::v1::ConnectionsRequest;
-use weir_proto::weir::v1::connections_response::Response;
-use weir_proto::weir::v1::weir_client::WeirClient;
 
-use crate::client::{self, MAX_MESSAGE_BYTES};
-use crate::model::Told;
+use crate::client::{self, MAX_MESSAGE_BYTES, stream};
+use crate::model::{Stream, Told};
 
 /// Flows asked for of the past.
 const PAST_FLOWS: u64 = 2000;
@@ -71,8 +69,8 @@ async fn session(channel: Channel, tell: &Sender<Told>, retry_ms: &mut u64) -> S
         Err(_) => return Status::deadline_exceeded("no answer to the question how it is"),
     }
     tokio::select! {
-        status = connections(channel, tell) => status,
-        status = flows(observer.clone(), tell) => status,
+        status = connections(channel.clone(), tell) => status,
+        status = flows(channel, tell) => status,
         status = statuses(observer, tell) => status,
     }
 }
@@ -82,50 +80,66 @@ fn ended() -> Status {
 }
 
 async fn connections(channel: Channel, tell: &Sender<Told>) -> Status {
-    let mut weir = WeirClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let request = ConnectionsRequest { follow: true, ..Default::default() };
-    let mut stream = match weir.connections(request).await {
-        Ok(response) => response.into_inner(),
-        Err(status) if status.code() == Code::Unimplemented => {
-            let what = "this server knows no connections (that takes a weir-relay); flows are in view 2";
-            let _ = tell.send(Told::Cannot(what.to_owned())).await;
-            return std::future::pending().await;
-        }
-        Err(status) => return status,
+    let mut answers = match stream::connections(channel, request).await {
+        Ok(answers) => answers,
+        Err(status) => return not_told(status, Stream::Connections, tell).await,
     };
     loop {
-        let told = match stream.message().await {
-            Ok(Some(response)) => match response.response {
-                Some(Response::Connection(connection)) => Told::Connection(Box::new(connection)),
-                Some(Response::Notice(notice)) => Told::Notice(notice),
-                None => continue,
-            },
+        let answer = match answers.message().await {
+            Ok(Some(answer)) => answer,
             Ok(None) => return ended(),
-            Err(status) => return status,
+            Err(status) => return not_told(status, Stream::Connections, tell).await,
         };
-        if tell.send(told).await.is_err() {
-            return ended();
+        let connection = stream::merged(answer.connection).map(Told::Connection);
+        for told in connection.into_iter().chain(answer.notice.map(Told::Notice)) {
+            if tell.send(told).await.is_err() {
+                return ended();
+            }
         }
     }
 }
 
-async fn flows(mut observer: ObserverClient<Channel>, tell: &Sender<Told>) -> Status {
+async fn flows(channel: Channel, tell: &Sender<Told>) -> Status {
     let request = GetFlowsRequest { number: PAST_FLOWS, follow: true, ..Default::default() };
-    let mut stream = match observer.get_flows(request).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => return status,
+    let mut answers = match stream::flows(channel, request).await {
+        Ok(answers) => answers,
+        Err(status) => return not_told(status, Stream::Flows, tell).await,
     };
     loop {
-        match stream.message().await {
-            Ok(Some(response)) => {
-                if tell.send(Told::Flow(Box::new(response))).await.is_err() {
-                    return ended();
-                }
-            }
+        let answer = match answers.message().await {
+            Ok(Some(answer)) => answer,
             Ok(None) => return ended(),
-            Err(status) => return status,
+            Err(status) => return not_told(status, Stream::Flows, tell).await,
+        };
+        let time = answer.time.as_ref().map_or(0, weir_proto::time::unix_nanos);
+        let node = answer.node_name;
+        let flow = stream::merged(answer.flow).map(|flow| Told::Flow(flow, time, node));
+        let lost = answer.lost.map(|lost| Told::Lost(lost.num_events_lost));
+        for told in flow.into_iter().chain(lost) {
+            if tell.send(told).await.is_err() {
+                return ended();
+            }
         }
     }
+}
+
+/// What a server cannot or may not tell is said once and not asked for again: the other questions go on. All else ends
+/// the session.
+async fn not_told(status: Status, what: Stream, tell: &Sender<Told>) -> Status {
+    let asked = if what == Stream::Flows { "flows" } else { "connections" };
+    let why = match status.code() {
+        Code::Unimplemented if what == Stream::Connections => {
+            "this server knows no connections (that takes a weir-relay); flows are in view 2".to_owned()
+        }
+        Code::Unimplemented => format!("this server knows no {asked}"),
+        Code::PermissionDenied | Code::Unauthenticated => {
+            format!("not permitted to see {asked}: {}", status.message())
+        }
+        _ => return status,
+    };
+    let _ = tell.send(Told::Cannot(what, why)).await;
+    std::future::pending().await
 }
 
 async fn statuses(mut observer: ObserverClient<Channel>, tell: &Sender<Told>) -> Status {

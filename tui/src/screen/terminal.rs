@@ -28,10 +28,7 @@ impl Terminal {
             restore();
             speak(panic);
         }));
-        enable_raw_mode()?;
-        let taken = execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)
-            .and_then(|()| ratatui::Terminal::new(CrosstermBackend::new(io::stdout())));
-        match taken {
+        match take().and_then(|()| ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))) {
             Ok(inner) => Ok(Self { inner }),
             Err(error) => {
                 restore();
@@ -50,6 +47,22 @@ impl Terminal {
     pub fn draw(&mut self, model: &Model) -> io::Result<()> {
         self.inner.draw(|frame| view::draw(model, frame)).map(|_| ())
     }
+}
+
+impl Terminal {
+    /// Gives the terminal back and stops the process until the shell lets it go on; then takes it again. Gives its size.
+    pub fn suspend(&mut self) -> io::Result<(u16, u16)> {
+        restore();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        take()?;
+        self.inner.clear()?;
+        self.size()
+    }
+}
+
+fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)
 }
 
 impl Drop for Terminal {

@@ -7,46 +7,72 @@ use unicode_width::UnicodeWidthStr;
 use super::put;
 use super::theme::Theme;
 use crate::model::row::Tone;
-use crate::model::{Link, Model, View};
+use crate::model::{LOSS_IS_NEWS_S, Link, Model, View};
 use crate::print::milliseconds;
 
-/// Draws both.
-pub fn draw(model: &Model, theme: Theme, first: Rect, second: Rect, buffer: &mut Buffer) {
+/// Cells of the server's address that are always shown.
+const LEAST_SERVER: usize = 8;
+
+/// Draws how the server is.
+pub fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let parts = parts(model);
     let needed: usize = parts.iter().map(|(text, _)| text.width() + 2).sum();
-    let room = usize::from(first.width).saturating_sub(needed + 5);
-    let mut x = put(buffer, first, first.x, first.y, "weir ", theme.style(Tone::Heading));
-    x = put(buffer, first, x, first.y, &shortened(&model.server, room), theme.style(Tone::Quiet));
+    let room = usize::from(area.width).saturating_sub(needed + 5).max(LEAST_SERVER);
+    let mut x = put(buffer, area, area.x, area.y, "weir ", theme.style(Tone::Heading));
+    x = put(buffer, area, x, area.y, &shortened(&model.server, room), theme.style(Tone::Quiet));
     for (text, tone) in parts {
-        x = put(buffer, first, x, first.y, "  ", theme.style(Tone::Plain));
-        x = put(buffer, first, x, first.y, &text, theme.style(tone));
+        x = put(buffer, area, x, area.y, "  ", theme.style(Tone::Plain));
+        x = put(buffer, area, x, area.y, &text, theme.style(tone));
     }
-    views(model, theme, second, buffer);
 }
 
+/// The weightiest first: a narrow line loses its end.
 fn parts(model: &Model) -> Vec<(String, Tone)> {
     let mut parts = Vec::new();
     match &model.link {
         Link::Connecting => parts.push(("connecting".to_owned(), Tone::Unsure)),
         Link::Up => {}
-        Link::Down { retry_at, .. } => {
+        Link::Down { since, retry_at, .. } => {
             let left_ms = (retry_at.as_millisecond() - model.now.as_millisecond()).max(0);
-            parts.push((format!("✗ AWAY, trying again in {} s", (left_ms + 999) / 1000), Tone::Bad));
+            let away_s = model.now.as_second() - since.as_second();
+            parts.push((format!("✗ AWAY {away_s}s, retry in {}s", (left_ms + 999) / 1000), Tone::Bad));
         }
     }
-    if let (Link::Up, Some((connected, known))) = (&model.link, model.nodes.connected()) {
-        let tone = if connected < known { Tone::Bad } else { Tone::Good };
-        parts.push((format!("nodes {connected}/{known}"), tone));
+    if let Some(frozen) = &model.frozen {
+        let new = match model.view {
+            View::Flows | View::Dns => frozen.flows,
+            View::Connections | View::Services | View::Drops | View::Nodes => frozen.connections,
+        };
+        parts.push((format!("FROZEN +{new} new"), Tone::Unsure));
     }
-    parts.push((format!("{} flows/s", model.rate), Tone::Plain));
-    let lost = model.lost();
-    parts.push((format!("lost {lost}"), if lost > 0 { Tone::Bad } else { Tone::Plain }));
+    if let (Link::Up, Some((connected, known))) = (&model.link, model.nodes.connected()) {
+        let tone = if connected < known || connected == 0 { Tone::Bad } else { Tone::Good };
+        let mark = if tone == Tone::Bad { "✗ " } else { "" };
+        parts.push((format!("{mark}nodes {connected}/{known}"), tone));
+    }
+    parts.push((format!("seen {}/s", rate(model.rate)), Tone::Plain));
+    parts.push(lost(model));
     let lag = model.lag_ns.map_or_else(|| "-".to_owned(), milliseconds);
     parts.push((format!("lag {lag}"), Tone::Plain));
-    if let Some(frozen) = &model.frozen {
-        parts.push((format!("FROZEN +{} new", frozen.count), Tone::Unsure));
-    }
     parts
+}
+
+/// Two digits are enough to see how much it is.
+fn rate(rate: u64) -> String {
+    if rate < 10_000 { rate.to_string() } else { format!("{}.{}k", rate / 1000, rate % 1000 / 100) }
+}
+
+/// A loss is loud while it is news; later it still stands there.
+fn lost(model: &Model) -> (String, Tone) {
+    let lost = model.lost();
+    if lost == 0 {
+        return ("lost 0".to_owned(), Tone::Plain);
+    }
+    let since = |at: jiff::Timestamp| model.now.as_second() - at.as_second();
+    let is_news = model.lost_at.is_some_and(|at| since(at) < LOSS_IS_NEWS_S);
+    let thousandths = model.lost_thousandths();
+    let share = format!("lost {lost} ({}.{}%)", thousandths / 10, thousandths % 10);
+    if is_news { (format!("! {share}"), Tone::Bad) } else { (share, Tone::Unsure) }
 }
 
 /// The end of a text tells more than its beginning.
@@ -61,19 +87,28 @@ fn shortened(text: &str, room: usize) -> String {
     std::iter::once('…').chain(kept.into_iter().rev()).collect()
 }
 
-fn views(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
+/// Draws the names of the views, and how many rows of how many are shown.
+pub fn views(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let mut x = area.x;
-    for (at, view) in View::ALL.into_iter().enumerate() {
-        let text = format!(" {} {} ", at + 1, view.name());
+    for view in View::ALL {
         let is_shown = view == model.view;
         let style = if is_shown { theme.selected(Tone::Heading) } else { theme.style(Tone::Quiet) };
-        x = put(buffer, area, x, area.y, &text, style);
+        x = put(buffer, area, x, area.y, &view.label(), style);
     }
-    let counts = match model.view {
-        View::Flows | View::Dns => (model.flows.len() as u64, model.flows.forgotten),
-        _ => (model.connections.len() as u64, model.connections.forgotten),
+    let (all, forgotten) = match model.view {
+        View::Flows => (model.flows.count(), model.flows.forgotten),
+        View::Dns => (model.names.count(), model.names.forgotten),
+        View::Nodes => (model.nodes.count(), 0),
+        View::Connections | View::Services | View::Drops => {
+            (model.connections.count(), model.connections.forgotten)
+        }
     };
-    let forgotten = if counts.1 > 0 { format!(", {} forgotten", counts.1) } else { String::new() };
-    let text = format!("  {} of {}{forgotten}", model.table().rows.len(), counts.0);
+    let of = match model.view {
+        // Rows that stand for many are no part of these.
+        View::Services | View::Dns => "rows".to_owned(),
+        View::Connections | View::Flows | View::Drops | View::Nodes => format!("of {all}"),
+    };
+    let forgotten = if forgotten > 0 { format!(", {forgotten} forgotten") } else { String::new() };
+    let text = format!(" {} {of}{forgotten}", model.table().rows.len());
     put(buffer, area, x, area.y, &text, theme.style(Tone::Quiet));
 }

@@ -10,20 +10,27 @@ use crate::keys::KEYS;
 use crate::model::export::FORMS;
 use crate::model::row::Tone;
 
-/// The keys; in two columns where one is too long.
-pub fn keys(theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let room = usize::from(area.height.saturating_sub(2)).max(1);
-    let columns = KEYS.len().div_ceil(room).max(1);
-    let lines = KEYS.len().div_ceil(columns);
-    let width = if columns == 1 { 72 } else { area.width };
-    let inner = frame(" keys ", width, u16::try_from(lines).unwrap_or(u16::MAX), theme, area, buffer);
+/// Cells of one column of keys.
+const COLUMN_WIDTH: u16 = 40;
+
+/// The keys, from one of them on; in as many columns as make all of them fit, if they can.
+pub fn keys(theme: Theme, area: Rect, top: usize, buffer: &mut Buffer) {
+    let room = usize::from(area.height.saturating_sub(3)).max(1);
+    let columns = KEYS.len().div_ceil(room).clamp(1, usize::from(area.width / COLUMN_WIDTH).max(1));
+    let lines = KEYS.len().div_ceil(columns).min(room);
+    let fits = lines * columns >= KEYS.len();
+    let top = if fits { 0 } else { top.min(KEYS.len() - lines * columns) };
+    let title = if fits { " keys; any key closes " } else { " keys; j k scroll, any other key closes " };
+    let width = u16::try_from(columns).unwrap_or(1).saturating_mul(COLUMN_WIDTH);
+    let inner =
+        frame(title, width.min(area.width), u16::try_from(lines).unwrap_or(u16::MAX), theme, area, buffer);
     let each = inner.width / u16::try_from(columns).unwrap_or(1);
-    for (at, binding) in KEYS.iter().enumerate() {
+    for (at, binding) in KEYS.iter().skip(top).take(lines * columns).enumerate() {
         let column = u16::try_from(at / lines).unwrap_or_default();
         let y = inner.y + u16::try_from(at % lines).unwrap_or_default();
         let cell = Rect { x: inner.x + column * each, y, width: each.saturating_sub(1), height: 1 };
         put(buffer, cell, cell.x, y, binding.shown, theme.style(Tone::Heading));
-        put(buffer, cell, cell.x + 8, y, binding.help, theme.style(Tone::Plain));
+        put(buffer, cell, cell.x + 9, y, binding.help, theme.style(Tone::Plain));
     }
 }
 

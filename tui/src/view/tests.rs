@@ -2,9 +2,10 @@
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::style::Color;
 
 use super::draw;
-use crate::model::tests::{at, connection, empty, press, world};
+use crate::model::tests::{at, connection, empty, press, rest, told, world};
 use crate::model::{Input, Model, Told};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 50)];
@@ -51,6 +52,11 @@ fn help_export_and_prompts() {
     shows("export", world, "e");
     shows("filter_right", world, "/verdict=dropped");
     shows("filter_wrong", world, "/web nss=shop");
+    shows("filter_values", world, "/src.pod=shop/web-0");
+    shows("filter_hides_all", world, "/ns=bank\n");
+    shows("command", world, ":s");
+    shows("sorted", world, ":sort rtt\nr");
+    shows("exporting", world, ":export csv\n");
     shows("followed", world, "jjjf");
 }
 
@@ -59,7 +65,7 @@ fn frozen_and_away() {
     fn frozen() -> Model {
         let mut model = world();
         press(&mut model, " ");
-        model.told(Told::Connection(Box::new(connection(77))), at(4));
+        model.told(told(&connection(77)), at(4));
         model
     }
     fn away() -> Model {
@@ -69,8 +75,58 @@ fn frozen_and_away() {
         model
     }
     shows("frozen", frozen, "");
+    fn back() -> Model {
+        let mut model = away();
+        model.told(Told::Connected, at(9));
+        model.told(told(&connection(29)), at(9));
+        model.update(Input::Tick, at(9));
+        rest(&mut model);
+        model
+    }
     shows("away", away, "");
+    shows("back_again", back, "");
     shows("nothing_yet", empty, "");
+}
+
+/// Which tone stands where, as letters: the same letters with other colours are another snapshot.
+fn styles(model: &Model) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    terminal.draw(|frame| draw(model, frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut lines = Vec::new();
+    for y in [0, 1, 2, 3, 4, 12] {
+        let mut runs: Vec<(String, usize)> = Vec::new();
+        for x in 0..80 {
+            let cell = &buffer[(x, y)];
+            let style = format!("{:?}/{:?}", cell.fg, cell.modifier);
+            match runs.last_mut() {
+                Some((last, count)) if *last == style => *count += 1,
+                _ => runs.push((style, 1)),
+            }
+        }
+        let runs: Vec<String> = runs.into_iter().map(|(style, count)| format!("{count}x{style}")).collect();
+        lines.push(format!("{y}: {}", runs.join(" ")));
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn every_theme() {
+    for (number, name) in super::theme::NAMES.iter().enumerate() {
+        let mut model = world();
+        model.theme = number;
+        insta::assert_snapshot!(format!("theme_{name}"), styles(&model));
+    }
+}
+
+#[test]
+fn without_colours_there_are_none() {
+    let mut model = world();
+    model.theme = super::theme::NONE;
+    let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
+    terminal.draw(|frame| draw(&model, frame)).unwrap();
+    let is_plain = |cell: &ratatui::buffer::Cell| cell.fg == Color::Reset && cell.bg == Color::Reset;
+    assert!(terminal.backend().buffer().content().iter().all(is_plain));
 }
 
 #[test]
@@ -93,7 +149,7 @@ fn nothing_of_the_wire_steers_the_terminal_and_wide_letters_stay_in_their_column
     let mut made = connection(50);
     made.flow.as_mut().unwrap().source.as_mut().unwrap().pod_name =
         "猫猫猫猫猫猫猫猫猫猫猫\u{1b}[2J".to_owned();
-    model.told(Told::Connection(Box::new(made)), at(4));
+    model.told(told(&made), at(4));
     model.update(Input::Tick, at(5));
     press(&mut model, "/猫\n");
     let drawn = screen(&model, 80, 24);
@@ -117,9 +173,11 @@ fn ten_thousand_connections_are_quick() {
     let mut model = empty();
     model.update(Input::Resize(200, 50), at(0));
     for number in 0..10_000 {
-        model.told(Told::Connection(Box::new(connection(number))), at(0));
+        model.told(told(&connection(number)), at(0));
     }
     model.update(Input::Tick, at(1));
+    rest(&mut model);
+    model.update(Input::Tick, at(2));
     assert_eq!(model.table().rows.len(), 10_000);
     let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
     let mut frame = |model: &Model| {
@@ -139,7 +197,7 @@ fn ten_thousand_connections_are_quick() {
     });
     let second = quickest(|| {
         for number in 0..500 {
-            model.told(Told::Connection(Box::new(connection(number))), at(2));
+            model.told(told(&connection(number)), at(2));
         }
         model.update(Input::Tick, at(2));
         frame(&model);

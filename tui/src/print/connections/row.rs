@@ -277,8 +277,8 @@ fn encapsulation(tunnel: &Encapsulation, numeric: bool) -> String {
     if numeric { format!("{name} {}>{}", escape(&tunnel.source), escape(&tunnel.destination)) } else { name }
 }
 
-/// The latest DNS message: the question, and what was answered.
-fn dns(flow: &Flow) -> Option<String> {
+/// The DNS message of a flow: the question, and what was answered.
+pub fn dns(flow: &Flow) -> Option<String> {
     let l7 = flow.l7.as_ref()?;
     let Some(layer7::Record::Dns(dns)) = &l7.record else { return None };
     let question = format!("dns {} {}", escape(&dns.query), escape(&dns.qtypes.join(",")));
