@@ -1,6 +1,6 @@
 //! One HTTP call by the real curl in a namespace, and what curl itself measured of it.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ pub struct Outcome {
     pub exit: u16,
     /// HTTP status, three digits; "000": no answer.
     status: String,
-    pub local_ip: String,
+    local_ip: String,
     /// As curl prints it; "-1" without a connection.
-    pub local_port: String,
+    local_port: String,
     /// Bytes of the request's line and headers.
     request: u64,
     /// Bytes of the answer's headers, and of its body.
@@ -45,6 +45,12 @@ impl Outcome {
     /// The server answered, and well.
     pub fn is_success(&self) -> bool {
         self.exit == 0 && self.status == "200"
+    }
+
+    /// Address and port that it called from.
+    pub fn local(&self) -> String {
+        let (address, port) = (&self.local_ip, &self.local_port);
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
     }
 
     /// Nanoseconds from the start until the connection stood.
@@ -71,7 +77,7 @@ impl Call {
     }
 
     /// An answer of so many bytes from a backend at this address.
-    pub fn bytes(at: SocketAddrV4, count: usize) -> Self {
+    pub fn bytes(at: SocketAddr, count: usize) -> Self {
         Self::get(format!("http://{at}/bytes/{count}"))
     }
 
@@ -83,8 +89,9 @@ impl Call {
         Self { patience, ..self }
     }
 
+    /// From this port, which the server's log then finds in the path.
     pub fn with_local_port(self, port: u16) -> Self {
-        Self { local_port: Some(port), ..self }
+        Self { local_port: Some(port), url: format!("{}?{port}", self.url), ..self }
     }
 
     /// Makes the call. A call that fails is an outcome; an error means that curl could not be run.

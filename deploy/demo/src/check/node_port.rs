@@ -1,7 +1,7 @@
 //! A call from outside to a node's address and NodePort, answered by a pod of the other node: one connection, although it
 //! has two clients' addresses and two servers' on its way.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
 use weir_proto::flow::FlowFilter;
@@ -10,34 +10,33 @@ use super::row::{Row, source_port};
 use super::{Scene, is_over};
 use crate::conntrack;
 use crate::curl::Call;
-use crate::plan::Role;
+use crate::plan::{Family, Role};
 use crate::report::Report;
 use crate::serve::read_log;
 use crate::traffic::server_log;
 
 pub const NAME: &str = "NodePort call";
 
-pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
+pub async fn check(scene: &Scene<'_>, family: Family, report: &mut Report) -> Result<()> {
     let plan = scene.plan;
-    let node_port =
-        plan.store.ports.iter().find_map(|port| port.node_port).context("no NodePort is planned")?;
-    let called = SocketAddrV4::new(plan.near.address, node_port);
+    let node_port = plan.store.node_port().context("no NodePort is planned")?;
+    let called = SocketAddr::new(plan.near.address(family), node_port);
     let (port, curl) = scene.call(&scene.world.outside, Call::bytes(called, 30_000)).await?;
     if !curl.is_success() {
         bail!("the call from port {port} failed: {curl:?}");
     }
-    let client = SocketAddrV4::new(plan.outside, port);
-    let entries = conntrack::list_tcp(&scene.world.near)?;
+    let client = plan.outside.port(family, port);
+    let entries = conntrack::list_tcp(&scene.world.near, family)?;
     let entry = entries.iter().find(|entry| entry.original.source == client);
     let entry = entry.context("conntrack has no entry for the NodePort call")?;
     let masquerade = entry.reply.destination;
 
-    let rows = scene.rows(plan.outside, &[port], |row| is_over(row, 2)).await?;
+    let rows = scene.rows(plan.outside.of(family), &[port], |row| is_over(row, 2)).await?;
     let mut about = report.about(NAME, format!("from port {port}"));
     about.equal("connections", rows.len(), "curl", 1);
     about.equal("rows as the backend sees it", masked(scene, masquerade).await?, "conntrack", 0);
     let row = Row::find(&rows, port)?;
-    about.equal("client", row.client(), "curl", format!("{}:{}", curl.local_ip, curl.local_port));
+    about.equal("client", row.client(), "curl", curl.local());
     about.equal("client pod", row.client_pod(), "plan", "-");
     about.equal("Service", row.service(), "plan", plan.store.path());
     about.equal("node:port", row.vip(), "conntrack", entry.original.destination);
@@ -56,7 +55,7 @@ pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
 }
 
 /// Rows that take the masquerade for a client.
-async fn masked(scene: &Scene<'_>, masquerade: SocketAddrV4) -> Result<usize> {
+async fn masked(scene: &Scene<'_>, masquerade: SocketAddr) -> Result<usize> {
     let filter = FlowFilter { source_ip: vec![masquerade.ip().to_string()], ..FlowFilter::default() };
     let rows = scene.relay.connections(filter).await?;
     // Filters on addresses match any form that a flow carries, so the true row is among them: it has the client's port.

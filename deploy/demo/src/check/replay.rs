@@ -62,7 +62,7 @@ fn parse(lines: &str) -> Result<Vec<Flow>> {
 type Stories = BTreeMap<String, Vec<Flow>>;
 
 fn stories(scene: &Scene<'_>, flows: Vec<Flow>) -> Stories {
-    let checker = scene.plan.pod(Role::Checker).address.to_string();
+    let checker = scene.plan.pod(Role::Checker).address(scene.plan.family()).to_string();
     let mut stories = Stories::new();
     for flow in flows {
         if let Some(key) = key(&flow, &checker, scene.next_port.get()) {
