@@ -6,10 +6,8 @@
 
 mod calls;
 mod denied;
-mod direct;
 mod dns;
 mod faults;
-mod node_port;
 mod overlay;
 mod rejected;
 mod replay;
@@ -107,10 +105,10 @@ async fn traffic(scene: &Scene<'_>, report: &mut Report) {
     for family in scene.plan.families() {
         let done = service_calls::check(scene, *family, report).await;
         note(report, service_calls::NAME, done);
-        let done = direct::check(scene, *family, report).await;
-        note(report, direct::NAME, done);
-        let done = node_port::check(scene, *family, report).await;
-        note(report, node_port::NAME, done);
+        let done = service_calls::direct(scene, *family, report).await;
+        note(report, "pod call", done);
+        let done = service_calls::at_nodes(scene, *family, report).await;
+        note(report, "call at a node", done);
         let done = denied::check(scene, *family, report).await;
         note(report, denied::NAME, done);
         let done = rejected::check(scene, *family, report).await;

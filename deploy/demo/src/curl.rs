@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::command::typed;
 use crate::netns::Netns;
+use crate::plan::Family;
 
 /// What to call.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Call {
     pub patience: Duration,
     /// Port to call from; none: the kernel's choice.
     local_port: Option<u16>,
+    /// The only family that names are looked up for; none: both.
+    family: Option<Family>,
 }
 
 /// What curl said of a call (`curl --write-out`).
@@ -73,7 +76,7 @@ const WRITE_OUT: &str = concat!(
 
 impl Call {
     pub fn get(url: String) -> Self {
-        Self { url, ballast: 0, patience: Duration::from_secs(5), local_port: None }
+        Self { url, ballast: 0, patience: Duration::from_secs(5), local_port: None, family: None }
     }
 
     /// An answer of so many bytes from a backend at this address.
@@ -92,6 +95,11 @@ impl Call {
     /// From this port, which the server's log then finds in the path.
     pub fn with_local_port(self, port: u16) -> Self {
         Self { local_port: Some(port), url: format!("{}?{port}", self.url), ..self }
+    }
+
+    /// By an address of this family, where it is called by name.
+    pub fn family(self, family: Family) -> Self {
+        Self { family: Some(family), ..self }
     }
 
     /// Makes the call. A call that fails is an outcome; an error means that curl could not be run.
@@ -118,6 +126,7 @@ impl Call {
         if let Some(port) = self.local_port {
             command.args(["--local-port", &port.to_string()]);
         }
+        command.args(self.family.map(Family::flag));
         if self.ballast > 0 {
             // A header and no body: versions of curl differ in whether a body sent with the headers counts twice.
             command.args(["--header", &format!("X-Ballast: {}", "b".repeat(self.ballast))]);

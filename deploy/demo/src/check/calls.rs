@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use weir_proto::flow::FlowFilter;
-use weir_proto::weir::v1::Connection;
+use weir_proto::weir::v1::{Connection, FlowDetail};
 
 use super::overlay::{Overlay, told};
 use super::row::{NOTHING, Row, source_port};
@@ -14,7 +14,7 @@ use crate::conntrack::{self, Entry};
 use crate::curl::{Call, Outcome};
 use crate::kinds::Attachment;
 use crate::netns::Netns;
-use crate::plan::{Family, Place, Pod, Role, VXLAN_PORT};
+use crate::plan::{Family, Place, Pod, Role, Service, VXLAN_PORT};
 use crate::report::{About, Report};
 use crate::serve::{Served, read_log};
 use crate::traffic::server_log;
@@ -42,8 +42,8 @@ pub struct Kind<'a> {
     pub until: Option<Role>,
     /// The node where the call begins or enters the cluster.
     pub enters: Place,
-    /// Nodes that pass it on beside the client's and the server's.
-    pub via: Option<Place>,
+    /// The backend's node translates it once more: what it is sent to is that node's NodePort.
+    pub again: bool,
 }
 
 /// A call, with everything but weir that knows of it.
@@ -53,7 +53,8 @@ pub struct Witnessed {
     pub curl: Outcome,
     pub served: Served,
     pub backend: Role,
-    pub entry: Entry,
+    /// None where the kernel does not track it: frames that a bridge passes on and shows nobody.
+    pub entry: Option<Entry>,
 }
 
 impl<'a> Kind<'a> {
@@ -63,7 +64,7 @@ impl<'a> Kind<'a> {
         scene: &Scene<'a>,
         family: Family,
         client: Role,
-        service: &'a crate::plan::Service,
+        service: &'a Service,
     ) -> Result<Self> {
         let pod = scene.plan.pod(client);
         Ok(Self {
@@ -76,8 +77,37 @@ impl<'a> Kind<'a> {
             servers: &service.backends,
             until: None,
             enters: pod.place,
-            via: None,
+            again: false,
         })
+    }
+
+    /// Calls of a pod to this address or name, behind which there is no Service.
+    pub fn of_pod(
+        name: &'static str,
+        scene: &Scene<'a>,
+        family: Family,
+        client: Role,
+        called: String,
+        servers: &'a [Role],
+    ) -> Result<Self> {
+        let pod = scene.plan.pod(client);
+        let from = scene.world.pod(client)?;
+        let (until, enters) = (None, pod.place);
+        Ok(Self { name, family, client: Some(pod), from, called, service: None, servers, until, enters, again: false })
+    }
+
+    /// Calls from outside that enter the cluster at this node.
+    pub fn from_outside(
+        name: &'static str,
+        scene: &Scene<'a>,
+        family: Family,
+        called: SocketAddr,
+        service: Option<String>,
+        enters: Place,
+    ) -> Self {
+        let (from, servers) = (&scene.world.outside, &[Role::Store]);
+        let (client, until, called) = (None, None, called.to_string());
+        Self { name, family, client, from, called, service, servers, until, enters, again: false }
     }
 
     fn source(&self, scene: &Scene<'_>) -> IpAddr {
@@ -91,9 +121,7 @@ impl<'a> Kind<'a> {
 
     /// Nodes that see a call which this backend answers, the client's first.
     fn places(&self, backend: &Pod) -> Vec<Place> {
-        let mut places = vec![self.enters];
-        places.extend(self.via);
-        places.push(backend.place);
+        let mut places = vec![self.enters, backend.place];
         places.dedup();
         places
     }
@@ -131,7 +159,7 @@ async fn make(scene: &Scene<'_>, kind: &Kind<'_>) -> Result<Vec<Witnessed>> {
     while counted < WANTED && made.len() < MOST {
         let at = made.len();
         let url = format!("http://{}/bytes/{}", kind.called, 100 + 777 * at);
-        let (port, curl) = scene.call(kind.from, Call::get(url).ballast(700 * (at % 4))).await?;
+        let (port, curl) = scene.call(kind.from, Call::get(url).family(kind.family).ballast(700 * (at % 4))).await?;
         if !curl.is_success() {
             bail!("the call from port {port} to {} failed: {curl:?}", kind.called);
         }
@@ -143,12 +171,19 @@ async fn make(scene: &Scene<'_>, kind: &Kind<'_>) -> Result<Vec<Witnessed>> {
     let source = |port| SocketAddr::new(kind.source(scene), port);
     made.into_iter()
         .map(|(port, curl, backend, served)| {
-            let entry = entries.iter().find(|entry| entry.original.source == source(port));
-            let entry =
-                *entry.with_context(|| format!("conntrack has no entry for the call from port {port}"))?;
+            let entry = entries.iter().find(|entry| entry.original.source == source(port)).copied();
+            if entry.is_none() && !is_hidden(scene, kind, backend) {
+                bail!("conntrack has no entry for the call from port {port}");
+            }
             Ok(Witnessed { port, curl, served, backend, entry })
         })
         .collect()
+}
+
+/// A bridge that shows no frames to the rules shows none to conntrack either.
+fn is_hidden(scene: &Scene<'_>, kind: &Kind<'_>, backend: Role) -> bool {
+    let bridged = scene.plan.kinds.pods == Attachment::Bridge && kind.enters == Place::Far;
+    bridged && kind.service.is_none() && scene.plan.pod(backend).place == Place::Far && kind.client.is_some()
 }
 
 /// Which server's log has the call.
@@ -190,31 +225,31 @@ fn compare_ends(scene: &Scene<'_>, kind: &Kind<'_>, about: &mut About<'_>, row: 
     let masquerade = if seen == call.curl.local() { NOTHING.to_owned() } else { seen };
     about.equal("masquerade", row.masquerade(), "server log", &masquerade);
     about.equal("verdict", row.verdict(), "curl", "FORWARDED");
-    let called = call.entry.original.destination;
+    let Some(entry) = &call.entry else { return };
+    let called = entry.original.destination;
     let translated = called != call.served.server;
-    about.equal("called address", row.vip(), "conntrack", if translated { called.to_string() } else { NOTHING.to_owned() });
-    if kind.via.is_none() {
-        about.equal("backend:port", row.server(), "conntrack", call.entry.reply.source);
-        let learnt = if translated || masquerade != NOTHING { "NAT_SOURCE_CONNTRACK" } else { NOTHING };
-        about.equal("translation learnt from", row.learnt(), "conntrack", learnt);
+    let vip = if translated { called.to_string() } else { NOTHING.to_owned() };
+    about.equal("called address", row.vip(), "conntrack", vip);
+    let learnt = match (translated || masquerade != NOTHING, kind.again) {
+        (false, _) => NOTHING,
+        (true, false) => "NAT_SOURCE_CONNTRACK",
+        (true, true) => "NAT_SOURCE_JOIN",
+    };
+    about.equal("translation learnt from", row.learnt(), "conntrack", learnt);
+    if !kind.again {
+        about.equal("backend:port", row.server(), "conntrack", entry.reply.source);
     }
 }
 
 fn compare_counters(about: &mut About<'_>, row: &Row<'_>, call: &Witnessed) {
-    let (total, entry) = (row.total(), &call.entry);
+    let total = row.total();
     let pair = |forward: u64, reverse: u64| format!("{forward} > < {reverse}");
-    about.equal(
-        "packets",
-        pair(total.packets_forward, total.packets_reverse),
-        "conntrack",
-        pair(entry.original.packets, entry.reply.packets),
-    );
-    about.equal(
-        "bytes",
-        pair(total.ip_bytes_forward, total.ip_bytes_reverse),
-        "conntrack",
-        pair(entry.original.bytes, entry.reply.bytes),
-    );
+    if let Some(Entry { original, reply }) = &call.entry {
+        let packets = pair(total.packets_forward, total.packets_reverse);
+        about.equal("packets", packets, "conntrack", pair(original.packets, reply.packets));
+        let bytes = pair(total.ip_bytes_forward, total.ip_bytes_reverse);
+        about.equal("bytes", bytes, "conntrack", pair(original.bytes, reply.bytes));
+    }
     let (sent, received) = call.curl.payload();
     about.equal(
         "payload bytes",
@@ -242,43 +277,50 @@ fn compare_way(
     let names: Vec<&str> = places.iter().map(|place| plan.node(*place).name.as_str()).collect();
     about.equal("seen by", row.nodes(), "plan", names.join(","));
     let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(()) };
-    if kind.client.is_some_and(|pod| !pod.host_network) && kind.via.is_none() {
-        let path = client_path(scene, kind.family, *first, backend);
+    if let Some(client) = kind.client.filter(|pod| !pod.host_network) {
+        let path = client_path(scene, kind, client, backend);
         about.equal("path, client's node", row.path(names[0]), "topology", path);
     }
-    if first == last || kind.via.is_some() {
+    if first == last {
         return Ok(());
     }
     let [near, far] = [*first, *last].map(|place| Overlay::ask(scene.world.node(place), kind.family));
     let (near, far) = (near?, far?);
-    let tunnel = if backend.host_network { NOTHING.to_owned() } else { near.way_to(&far) };
+    let bare = backend.host_network || kind.again;
+    let tunnel = if bare { NOTHING.to_owned() } else { near.way_to(&far) };
     about.equal("tunnel, client's node", told(row.tunnel(names[0])), "ip -d link", &tunnel);
     about.equal("tunnel, backend's node", told(row.tunnel(names[1])), "ip -d link", &tunnel);
     about.equal("VXLAN port", far.port, "plan", VXLAN_PORT);
     let details = row.connection.sightings.iter().filter_map(|flow| flow.weir.as_ref());
-    let keys: Vec<u64> = details.map(|detail| detail.join_key).collect();
+    // What was translated on the way is found by the form in which it came to the second node.
+    let key = |(at, detail): (usize, &FlowDetail)| {
+        if kind.again && at > 0 { detail.entry_key } else { detail.join_key }
+    };
+    let keys: Vec<u64> = details.enumerate().map(key).collect();
     let same = keys.len() == 2 && keys.iter().all(|key| *key != 0 && Some(key) == keys.first());
     about.holds("join key", format!("{keys:x?}"), "both nodes", "the same", same);
     Ok(())
 }
 
 /// The devices that a pod's packets pass on its own node.
-fn client_path(scene: &Scene<'_>, family: Family, place: Place, backend: &Pod) -> String {
-    let kind = scene.plan.kinds.pods;
-    let bridged = kind == Attachment::Bridge || kind == Attachment::Cni && place == Place::Near;
-    let mut path = vec!["pod in".to_owned()];
-    let local = backend.place == place && !backend.host_network;
-    // What goes to another pod of the bridge is bridged, its destination translated or not.
-    if bridged && !local {
-        path.push("cni0 in".to_owned());
+fn client_path(scene: &Scene<'_>, kind: &Kind<'_>, client: &Pod, backend: &Pod) -> String {
+    let attached = scene.plan.kinds.pods;
+    let near = client.place == Place::Near;
+    let bridged = attached == Attachment::Bridge || attached == Attachment::Cni && near;
+    let local = backend.place == client.place && !backend.host_network;
+    // Where the bridge shows its frames to the rules, it passes on itself what they translate to another of its pods, or what
+    // needs no translation anyway; else that goes by the node.
+    let passes_cni0 = bridged && !(local && (near || kind.service.is_none()));
+    let overlay = format!("{} out", kind.family.overlay_device());
+    let mut path = vec!["pod in"];
+    if passes_cni0 {
+        path.push("cni0 in");
     }
-    if local {
-        path.push("pod out".to_owned());
-    } else if backend.host_network {
-        path.push("eth0 out".to_owned());
-    } else {
-        path.push(format!("{} out", family.overlay_device()));
-        path.push("eth0 out tunnelled".to_owned());
+    match (local, backend.host_network || kind.again) {
+        (true, _) if passes_cni0 => path.extend(["cni0 out", "pod out"]),
+        (true, _) => path.push("pod out"),
+        (false, true) => path.push("eth0 out"),
+        (false, false) => path.extend([overlay.as_str(), "eth0 out tunnelled"]),
     }
     path.join(" > ")
 }

@@ -57,14 +57,6 @@ fn configurations(instance: &Instance, plan: &Plan, pod: &Pod) -> [Value; 2] {
         .iter()
         .map(|family| json!([{"subnet": node.pods.cidr(*family), "gateway": node.gateway(*family).to_string()}]))
         .collect();
-    let routes: Vec<Value> = plan
-        .families()
-        .iter()
-        .map(|family| match family {
-            Family::V4 => json!({"dst": "0.0.0.0/0"}),
-            Family::V6 => json!({"dst": "::/0"}),
-        })
-        .collect();
     let addresses: Vec<String> =
         plan.families().iter().map(|family| pod.address(*family).to_string()).collect();
     let mut main = json!({
@@ -74,7 +66,6 @@ fn configurations(instance: &Instance, plan: &Plan, pod: &Pod) -> [Value; 2] {
         "ipam": {
             "type": "host-local",
             "ranges": ranges,
-            "routes": routes,
             "dataDir": books(instance, node),
         },
         "args": {"cni": {"ips": addresses}},
@@ -86,7 +77,14 @@ fn configurations(instance: &Instance, plan: &Plan, pod: &Pod) -> [Value; 2] {
             main["isDefaultGateway"] = json!(true);
             main["hairpinMode"] = json!(true);
         }
-        Place::Far => main["type"] = json!("ptp"),
+        Place::Far => {
+            main["type"] = json!("ptp");
+            let default = |family: &Family| match family {
+                Family::V4 => json!({"dst": "0.0.0.0/0"}),
+                Family::V6 => json!({"dst": "::/0"}),
+            };
+            main["ipam"]["routes"] = plan.families().iter().map(default).collect();
+        }
     }
     let ports: Vec<Value> = plan.host_port(pod).into_iter().map(|(host, target)| {
         json!({"hostPort": host, "containerPort": target, "protocol": "tcp"})
