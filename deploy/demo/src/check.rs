@@ -58,6 +58,21 @@ impl<'a> Scene<'a> {
         Ok((port, call.with_local_port(port).run(from).await?))
     }
 
+    /// Waits until weir awaits no answer to any call of the checks: time alone would change what it says of them.
+    pub async fn all_told(&self) -> Result<()> {
+        let own = FIRST_PORT..self.next_port.get();
+        let is_open = |flow: &weir_proto::flow::Flow| {
+            flow.weir.as_ref().is_some_and(|detail| detail.state() == ConnectionState::Opening)
+        };
+        wait::within(SETTLE_LIMIT, async || {
+            let rows = self.relay.connections(FlowFilter::default()).await?;
+            let mut own = rows.iter().filter(|row| own.contains(&row::source_port(row)));
+            Ok((!own.any(|row| row.sightings.iter().any(is_open))).then_some(()))
+        })
+        .await
+        .map(drop)
+    }
+
     /// weir's rows of the connections from this address and these ports, as soon as there is one for each port and all of
     /// them are complete; what there is when the time is over, so that the differences can be told.
     pub async fn rows(

@@ -9,6 +9,9 @@ use std::fmt::Write;
 use crate::plan::{Allow, Direction, Family, NFLOG_GROUP, Plan, Pod, Policy, Protocol};
 use crate::services::fnv;
 
+/// Neighbour solicitation and advertisement (RFC 4861): where a bridge shows its frames to the rules, they are among them, and
+/// no policy is about them.
+const NEIGHBOURS: [u8; 2] = [135, 136];
 /// Name of the nftables table.
 pub const NFT_TABLE: &str = "netpol";
 
@@ -17,6 +20,11 @@ pub fn iptables(plan: &Plan, family: Family) -> String {
     let mut rules =
         String::from(":NETPOL - [0:0]\n-A FORWARD -m comment --comment \"network policies\" -j NETPOL\n");
     rules.push_str("-A NETPOL -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN\n");
+    if family == Family::V6 {
+        for kind in NEIGHBOURS {
+            let _ = writeln!(rules, "-A NETPOL -p icmpv6 --icmpv6-type {kind} -j RETURN");
+        }
+    }
     for (policy, pod) in selected(plan) {
         let chain = chain(policy, pod);
         let (own, peer) = match policy.direction {
@@ -59,9 +67,16 @@ pub fn nft(plan: &Plan, family: Family) -> String {
         let prefix = policy.log_prefix();
         let _ = writeln!(chains, "counter log prefix \"{prefix}\" group {NFLOG_GROUP}\ndrop\n}}");
     }
+    let neighbours = match family {
+        Family::V4 => String::new(),
+        Family::V6 => {
+            let [asked, told] = NEIGHBOURS;
+            format!("icmpv6 type {{ {asked}, {told} }} accept\n")
+        }
+    };
     format!(
         "table {table} {NFT_TABLE} {{\n{chains}chain forward {{\ntype filter hook forward priority filter; policy accept;\n\
-         ct state established,related accept\n{jumps}}}\n}}\n"
+         ct state established,related accept\n{neighbours}{jumps}}}\n}}\n"
     )
 }
 

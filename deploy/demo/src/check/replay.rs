@@ -26,6 +26,7 @@ pub const NAME: &str = "replay";
 
 /// Compares what the running daemons recorded with what they said. To be called while they still have their flows.
 pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
+    scene.all_told().await?;
     for node in scene.plan.nodes() {
         // The daemon writes on; both replays read the same bytes.
         let recording = scene.instance.file(&format!("{}.checked.pcapng", node.name));
