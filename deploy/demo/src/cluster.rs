@@ -311,7 +311,8 @@ impl Made {
             "kubernetes.io/service-name": service.name,
         });
         metadata["ownerReferences"] = self.owner("v1", "Service", &service.namespace, &service.name);
-        let endpoints: Vec<Value> = plan.backends(service).map(|pod| self.endpoint(plan, pod, family)).collect();
+        let endpoints: Vec<Value> =
+            plan.backends(service).map(|pod| self.endpoint(plan, pod, family)).collect();
         let ports: Vec<Value> = service
             .ports
             .iter()

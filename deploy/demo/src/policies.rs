@@ -83,7 +83,8 @@ pub fn nft(plan: &Plan, family: Family) -> String {
 /// Each policy with each pod that it selects.
 fn selected(plan: &Plan) -> impl Iterator<Item = (&Policy, &Pod)> {
     let of = |policy: &'_ Policy, pod: &Pod| pod.namespace == policy.namespace && pod.app == policy.app;
-    let each = move |policy| plan.pods.iter().filter(move |pod| of(policy, pod)).map(move |pod| (policy, pod));
+    let each =
+        move |policy| plan.pods.iter().filter(move |pod| of(policy, pod)).map(move |pod| (policy, pod));
     plan.policies().into_iter().flat_map(each)
 }
 
@@ -92,7 +93,10 @@ fn allowed<'a>(plan: &'a Plan, policy: &'a Policy) -> impl Iterator<Item = (&'a 
     let of = |namespace: &str, app: &str, pod: &Pod| pod.namespace == namespace && pod.app == app;
     let peers = move |allow: &'a Allow| {
         let named = move |pod: &&Pod| allow.peers.iter().any(|(namespace, app)| of(namespace, app, pod));
-        plan.pods.iter().filter(named).flat_map(|pod| allow.ports.iter().map(move |(on, port)| (pod, *on, *port)))
+        plan.pods
+            .iter()
+            .filter(named)
+            .flat_map(|pod| allow.ports.iter().map(move |(on, port)| (pod, *on, *port)))
     };
     policy.allow.iter().flat_map(peers)
 }

@@ -199,8 +199,20 @@ fn callers_of(plan: &Plan, world: &World, family: Family) -> Result<[Caller; KIN
             3000,
             Fate::Silence,
         ),
-        caller("NodePort, far backend", &world.outside, at_node(plan.near.address(family)), 1100, Fate::Answered),
-        caller("NodePort, own backend", &world.outside, at_node(plan.far.address(family)), 1300, Fate::Answered),
+        caller(
+            "NodePort, far backend",
+            &world.outside,
+            at_node(plan.near.address(family)),
+            1100,
+            Fate::Answered,
+        ),
+        caller(
+            "NodePort, own backend",
+            &world.outside,
+            at_node(plan.far.address(family)),
+            1300,
+            Fate::Answered,
+        ),
     ])
 }
 

@@ -23,8 +23,17 @@ pub struct World {
     pub far: Netns,
     pub outside: Netns,
     pods: Vec<(Role, Netns)>,
-    /// What plugins were called for, and must be called to undo.
-    pub attachments: Vec<cni::Attachment>,
+    /// What CNI plugins did.
+    attachments: Vec<cni::Attachment>,
+}
+
+impl Drop for World {
+    /// As a runtime does when pods end. What fails here goes with the namespaces.
+    fn drop(&mut self) {
+        if let Err(error) = self.detach() {
+            crate::say(format_args!("cleaning up: {error:#}"));
+        }
+    }
 }
 
 impl World {
@@ -39,16 +48,15 @@ impl World {
             join_overlay(&far, &plan.near, *family)?;
         }
         let mut world = Self { near, far, outside, pods: Vec::new(), attachments: Vec::new() };
-        for node in plan.nodes() {
-            pods::prepare(plan, world.node(node.place), node)?;
-        }
-        for pod in &plan.pods {
-            world.add_pod(instance, plan, pod)?;
-        }
+        // Before the pods: loading rules takes away what a CNI plugin has written.
         for node in plan.nodes() {
             let netns = world.node(node.place);
             services::install(netns, plan, node)?;
             watch_connections(netns)?;
+            pods::prepare(plan, netns, node)?;
+        }
+        for pod in &plan.pods {
+            world.add_pod(instance, plan, pod)?;
         }
         Ok(world)
     }
@@ -67,6 +75,14 @@ impl World {
             .with_context(|| format!("cannot write {}", resolver.display()))?;
         netns.resolve_by(resolver);
         self.pods.push((pod.role, netns));
+        Ok(())
+    }
+
+    /// Has the plugins undo what they did, the last pod first.
+    fn detach(&mut self) -> Result<()> {
+        while let Some(mut attachment) = self.attachments.pop() {
+            attachment.remove()?;
+        }
         Ok(())
     }
 
@@ -139,7 +155,11 @@ fn build_node(instance: &Instance, plan: &Plan, underlay: &Netns, node: &Node) -
     }
     forward(&netns, plan)?;
     for family in plan.families() {
-        netns.ip(&format!("addr add {}/{} dev eth0", node.address(*family), plan.underlay.length(*family)))?;
+        netns.ip(&format!(
+            "addr add {}/{} dev eth0",
+            node.address(*family),
+            plan.underlay.length(*family)
+        ))?;
         // Without a default route the kernel answers no ARP for the pods' gateway either.
         netns.ip(&format!("{} route add default via {}", family.flag(), plan.underlay.at(1).of(*family)))?;
         let device = family.overlay_device();

@@ -107,7 +107,9 @@ fn chain(flows: &[Flow]) -> Vec<&Flow> {
     let key = |flow: &Flow| flow.weir.as_ref().map_or((0, 0), |detail| (detail.join_key, detail.entry_key));
     let mut chain: Vec<&Flow> = flows.first().into_iter().collect();
     while let Some(last) = chain.last().map(|flow| key(flow).0).filter(|key| *key != 0) {
-        let next = flows.iter().find(|flow| key(flow).1 == last && !chain.iter().any(|known| key(known) == key(flow)));
+        let next = flows
+            .iter()
+            .find(|flow| key(flow).1 == last && !chain.iter().any(|known| key(known) == key(flow)));
         let Some(next) = next else { break };
         chain.push(next);
     }

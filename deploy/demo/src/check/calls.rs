@@ -93,7 +93,18 @@ impl<'a> Kind<'a> {
         let pod = scene.plan.pod(client);
         let from = scene.world.pod(client)?;
         let (until, enters) = (None, pod.place);
-        Ok(Self { name, family, client: Some(pod), from, called, service: None, servers, until, enters, again: false })
+        Ok(Self {
+            name,
+            family,
+            client: Some(pod),
+            from,
+            called,
+            service: None,
+            servers,
+            until,
+            enters,
+            again: false,
+        })
     }
 
     /// Calls from outside that enter the cluster at this node.
@@ -159,7 +170,8 @@ async fn make(scene: &Scene<'_>, kind: &Kind<'_>) -> Result<Vec<Witnessed>> {
     while counted < WANTED && made.len() < MOST {
         let at = made.len();
         let url = format!("http://{}/bytes/{}", kind.called, 100 + 777 * at);
-        let (port, curl) = scene.call(kind.from, Call::get(url).family(kind.family).ballast(700 * (at % 4))).await?;
+        let (port, curl) =
+            scene.call(kind.from, Call::get(url).family(kind.family).ballast(700 * (at % 4))).await?;
         if !curl.is_success() {
             bail!("the call from port {port} to {} failed: {curl:?}", kind.called);
         }
@@ -209,7 +221,9 @@ async fn masked(scene: &Scene<'_>, calls: &[Witnessed]) -> Result<usize> {
     }
     let source_ip = seen.iter().map(|seen| seen.ip().to_string()).collect();
     let rows = scene.relay.connections(FlowFilter { source_ip, ..FlowFilter::default() }).await?;
-    let told = |row: &Connection| Row::of(row).is_ok_and(|row| seen.iter().any(|seen| row.client() == seen.to_string()));
+    let told = |row: &Connection| {
+        Row::of(row).is_ok_and(|row| seen.iter().any(|seen| row.client() == seen.to_string()))
+    };
     Ok(rows.iter().filter(|row| told(row)).count())
 }
 

@@ -10,8 +10,8 @@ use super::Scene;
 use super::row::Row;
 use crate::command::output;
 use crate::curl::Call;
-use crate::netns::Netns;
 use crate::kinds::Rules;
+use crate::netns::Netns;
 use crate::plan::{Family, Policy, Role, Service};
 use crate::policies;
 use crate::report::Report;
@@ -44,7 +44,9 @@ async fn denied(
     let after = logged(scene, family, policy)?;
 
     let rows = scene
-        .rows(caller.address(family), &[port], |row| Row::of(row).is_ok_and(|row| !row.detail.rule_names.is_empty()))
+        .rows(caller.address(family), &[port], |row| {
+            Row::of(row).is_ok_and(|row| !row.detail.rule_names.is_empty())
+        })
         .await?;
     let mut about = report.about(NAME, format!("{} from port {port}", caller.path()));
     about.equal("curl's exit code", curl.exit, "curl", TIMED_OUT);

@@ -20,9 +20,14 @@ impl Overlay {
         let device = family.overlay_device();
         let text = node.ip_output(&format!("-d -j link show {device}"))?;
         let links: Value = serde_json::from_str(&text).context("`ip -d -j link` printed no JSON")?;
-        let data = links.pointer("/0/linkinfo/info_data").with_context(|| format!("{device} is no VXLAN device"))?;
+        let data =
+            links.pointer("/0/linkinfo/info_data").with_context(|| format!("{device} is no VXLAN device"))?;
         let number = |name: &str| data.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let local = ["local", "local6"].iter().find_map(|name| data.get(name)?.as_str()).unwrap_or(NOTHING).to_owned();
+        let local = ["local", "local6"]
+            .iter()
+            .find_map(|name| data.get(name)?.as_str())
+            .unwrap_or(NOTHING)
+            .to_owned();
         Ok(Self { vni: number("id"), local, port: number("port") })
     }
 

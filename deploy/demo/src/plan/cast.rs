@@ -224,8 +224,7 @@ impl Cast {
         headless.ports = vec![port(3, set_target, None)];
         headless.reach = Reach::Headless;
         headless.addresses = Addresses::NONE;
-        let mut session =
-            service(3, &format!("{}-session", self.set), &self.set, set_target, &set);
+        let mut session = service(3, &format!("{}-session", self.set), &self.set, set_target, &set);
         session.sticky = true;
         let primary = service(4, &format!("{}-primary", self.set), &self.set, set_target, &set[..1]);
         let mut agent = service(5, &self.agent, &self.agent, agent_target, &[Role::HostServer]);

@@ -150,8 +150,7 @@ impl Writer<'_> {
         let comment = format!("-m comment --comment \"{name} loadbalancer IP\"");
         self.line(&format!("-A KUBE-SERVICES {matched} {comment} -j {external}"));
         self.line(&format!("-A {external} -j {local}"));
-        let here: Vec<&Pod> =
-            backends.iter().copied().filter(|pod| pod.place == self.node.place).collect();
+        let here: Vec<&Pod> = backends.iter().copied().filter(|pod| pod.place == self.node.place).collect();
         self.choose(&local, service, port, &here);
     }
 }

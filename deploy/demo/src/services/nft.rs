@@ -59,7 +59,11 @@ pub fn rules(plan: &Plan, node: &Node, family: Family) -> String {
     let (table, address_type) = (family.keyword(), address_type(family));
     let by_address_type = format!("{address_type} . inet_proto . inet_service : verdict");
     let mut text = format!("table {table} kube-proxy {{\n");
-    let _ = writeln!(text, "set nodeport-ips {{ type {address_type}; elements = {{ {} }} }}", node.address(family));
+    let _ = writeln!(
+        text,
+        "set nodeport-ips {{ type {address_type}; elements = {{ {} }} }}",
+        node.address(family)
+    );
     text.push_str(&sets);
     for (name, kind, elements) in [
         ("service-ips", by_address_type.as_str(), by_address),
@@ -92,7 +96,8 @@ fn flannel(plan: &Plan, family: Family) -> String {
 impl Writer<'_> {
     /// One port of a Service: its chain, one chain a backend, and the ways into it.
     fn port(&mut self, service: &Service, port: &ServicePort) {
-        let key = format!("{} . {} . {}", service.addresses.of(self.family), port.protocol.lower(), port.port);
+        let key =
+            format!("{} . {} . {}", service.addresses.of(self.family), port.protocol.lower(), port.port);
         let backends: Vec<&Pod> = self.plan.backends(service).collect();
         if backends.is_empty() {
             return self.table.without_endpoints.push(format!("{key} : goto reject-chain"));
@@ -120,7 +125,9 @@ impl Writer<'_> {
                 self.table.chains,
                 "chain {external} {{\njump mark-for-masquerade\ngoto {chain}\n}}"
             );
-            self.table.by_node_port.push(format!("{} . {node_port} : goto {external}", port.protocol.lower()));
+            self.table
+                .by_node_port
+                .push(format!("{} . {node_port} : goto {external}", port.protocol.lower()));
         }
     }
 
@@ -167,11 +174,14 @@ impl Writer<'_> {
     /// `externalTrafficPolicy: Local`: only this node's backends, and the client's address stays.
     fn balancer(&mut self, service: &Service, port: &ServicePort, ingress: IpAddr, backends: &[&Pod]) {
         let external = service_chain("external", service, port);
-        let here: Vec<&Pod> =
-            backends.iter().copied().filter(|pod| pod.place == self.node.place).collect();
+        let here: Vec<&Pod> = backends.iter().copied().filter(|pod| pod.place == self.node.place).collect();
         let choice = self.choice(service, port, &here);
         let _ = writeln!(self.table.chains, "chain {external} {{\n{choice}}}");
-        self.table.by_address.push(format!("{ingress} . {} . {} : goto {external}", port.protocol.lower(), port.port));
+        self.table.by_address.push(format!(
+            "{ingress} . {} . {} : goto {external}",
+            port.protocol.lower(),
+            port.port
+        ));
     }
 }
 

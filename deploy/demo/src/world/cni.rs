@@ -34,8 +34,7 @@ pub struct Attachment {
 /// Adds the pod to the network: ADD of each plugin in turn.
 pub fn add(instance: &Instance, plan: &Plan, node: &Netns, pod: &Pod, netns: &Netns) -> Result<Attachment> {
     let container = format!("{:016x}", crate::services::fnv(&pod.path(), 0));
-    let mut attachment =
-        Attachment { node: node.clone(), netns: netns.clone(), container, done: Vec::new() };
+    let mut attachment = Attachment { node: node.clone(), netns: netns.clone(), container, done: Vec::new() };
     let mut previous = Value::Null;
     for mut configuration in configurations(instance, plan, pod) {
         if !previous.is_null() {
@@ -86,9 +85,11 @@ fn configurations(instance: &Instance, plan: &Plan, pod: &Pod) -> [Value; 2] {
             main["ipam"]["routes"] = plan.families().iter().map(default).collect();
         }
     }
-    let ports: Vec<Value> = plan.host_port(pod).into_iter().map(|(host, target)| {
-        json!({"hostPort": host, "containerPort": target, "protocol": "tcp"})
-    }).collect();
+    let ports: Vec<Value> = plan
+        .host_port(pod)
+        .into_iter()
+        .map(|(host, target)| json!({"hostPort": host, "containerPort": target, "protocol": "tcp"}))
+        .collect();
     let portmap = json!({
         "cniVersion": VERSION,
         "name": "cbr0",
@@ -101,7 +102,7 @@ fn configurations(instance: &Instance, plan: &Plan, pod: &Pod) -> [Value; 2] {
 }
 
 /// Where host-local writes which pod has which address of a node.
-pub fn books(instance: &Instance, node: &Node) -> PathBuf {
+fn books(instance: &Instance, node: &Node) -> PathBuf {
     instance.file(&format!("{}.cni", node.name))
 }
 
