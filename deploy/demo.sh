@@ -6,6 +6,7 @@
 #   deploy/demo.sh --check    the same without a terminal: what weir says against what everybody else says
 #   deploy/demo.sh up         stays up and says how to look; `down` ends it
 #   --seed N                  the world that an earlier run has drawn
+#   --pods, --services, --family   other kinds of world; `--help` lists them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin"
@@ -15,11 +16,12 @@ die() { echo "demo.sh: $*" >&2; exit 1; }
 # Prints the packages whose command or header is not there.
 missing_packages() {
   local pair
-  for pair in ip:iproute2 bridge:iproute2 iptables-restore:iptables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl \
+  for pair in ip:iproute2 bridge:iproute2 iptables-restore:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl \
     setpriv:util-linux mount:mount cc:build-essential pkg-config:pkg-config; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair##*:}"
   done
   [ -e /usr/include/pcap/pcap.h ] || echo libpcap-dev
+  [ -x /usr/lib/cni/bridge ] || echo containernetworking-plugins
 }
 
 install_missing() {

@@ -12,11 +12,12 @@ say() { printf '\n== %s\n' "$*"; }
 
 install_missing() {
   local missing=() pair
-  for pair in ip:iproute2 bridge:iproute2 iptables:iptables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl tmux:tmux \
+  for pair in ip:iproute2 bridge:iproute2 iptables:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl tmux:tmux \
     setpriv:util-linux pkg-config:pkg-config cc:build-essential; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
   done
   [ -e /usr/include/pcap/pcap.h ] || missing+=(libpcap-dev)
+  [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
   [ "${#missing[@]}" -eq 0 ] && return
   say "installing ${missing[*]}"
   apt-get update -q
@@ -43,6 +44,9 @@ cargo build --workspace --all-features --bins
 cargo test --workspace --all-features --no-fail-fast -- --show-output 2>&1 | tee "$log"
 say "the demo, checked"
 deploy/demo.sh --check
+# Every second kind, in two worlds.
+deploy/demo.sh --check --pods bridge --services nft --family dual
+deploy/demo.sh --check --pods cni --family ipv6
 
 skipped=$(grep -c '^skipped: ' "$log" || true)
 if [ "$skipped" -gt 0 ]; then

@@ -34,6 +34,15 @@ pub struct ConntrackEntry {
 }
 
 impl ConntrackEntry {
+    /// The tuple where the destination is translated already and the source not yet: between the kernel's PREROUTING and
+    /// POSTROUTING, where a bridge's device and the kernel's log see it. None where not both are translated.
+    #[must_use]
+    pub fn between(&self) -> Option<Tuple> {
+        let (original, backend) = (self.original, self.as_backend_sees());
+        let both = original.source != backend.source && original.destination != backend.destination;
+        both.then_some(Tuple { destination: backend.destination, ..original })
+    }
+
     /// The tuple as the backend sees it: the reply reversed.
     #[must_use]
     pub const fn as_backend_sees(&self) -> Tuple {

@@ -1,7 +1,8 @@
 //! Pairs the views that several nodes have of one connection, and keeps one row a connection.
 //!
-//! Views belong together by an equal join key, overlapping lifetimes and TCP sequence numbers that do not contradict
-//! ([`pairing`]); [`compose`] makes the row of them. The table is bounded: the row that changed longest ago is forgotten
+//! Views belong together by an equal join key, or where one's entry key is another's join key (each node that translates
+//! makes a form of its own), by overlapping lifetimes and TCP sequence numbers that do not contradict ([`pairing`]);
+//! [`keys`] finds them, [`compose`] makes the row of them. The table is bounded: the row that changed longest ago is forgotten
 //! and counted. Readers go through the rows in the order of their last change, so a slow one skips revisions, never rows.
 //! Pure: time is an argument, the relay's monotonic clock.
 
@@ -13,7 +14,10 @@ use crate::node::NodeName;
 use crate::peer::Record;
 
 pub mod compose;
+mod keys;
 mod pairing;
+
+use keys::Keys;
 
 /// Limits of the table.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +103,7 @@ pub struct Join {
     settings: Settings,
     rows: HashMap<RowId, Row>,
     views: HashMap<ViewId, RowId>,
-    by_key: HashMap<u64, Vec<RowId>>,
+    by_key: Keys,
     by_change: BTreeMap<u64, RowId>,
     due: BTreeSet<(Duration, RowId)>,
     runs: HashMap<NodeName, u64>,
@@ -118,7 +122,7 @@ impl Join {
             settings,
             rows: HashMap::new(),
             views: HashMap::new(),
-            by_key: HashMap::new(),
+            by_key: Keys::default(),
             by_change: BTreeMap::new(),
             due: BTreeSet::new(),
             runs: HashMap::new(),
@@ -138,6 +142,8 @@ impl Join {
         self.note_run(record, now);
         let view = ViewId::of(record);
         match self.views.get(&view).copied() {
+            Some(row) if record.view.merged_into != 0 => self.detach(row, &view, now),
+            None if record.view.merged_into != 0 => {}
             Some(row) if record.view.message => self.attach(row, record, now),
             None if record.view.message => self.unattached += 1,
             Some(row) if self.same_key(row, record) => self.update(row, record, now),
@@ -235,7 +241,8 @@ impl Join {
 
     fn same_key(&self, row: RowId, record: &Record) -> bool {
         let sighting = self.rows.get(&row).and_then(|row| row.sighting_of(record));
-        sighting.is_some_and(|s| s.record.view.join_key == record.view.join_key)
+        let keys = |record: &Record| (record.view.join_key, record.view.entry_key);
+        sighting.is_some_and(|s| keys(&s.record) == keys(record))
     }
 
     fn attach(&mut self, id: RowId, record: &Arc<Record>, now: Duration) {
@@ -257,33 +264,71 @@ impl Join {
         self.conclude(id, now);
     }
 
-    /// Puts a view in the row it belongs to, or in a new one.
+    /// Puts a view in the row it belongs to, or in a new one. Rows that turn out to be one by it become one.
     fn place(&mut self, view: ViewId, record: &Arc<Record>, now: Duration) {
-        let id = self.row_for(record).unwrap_or_else(|| self.new_row(record));
+        let mut fitting = self.rows_for(record).into_iter();
+        let id = fitting.next().unwrap_or_else(|| self.new_row(record));
         let sighting =
             Sighting { record: Arc::clone(record), message: None, ended: record.view.ended, heard: now };
         if let Some(row) = self.rows.get_mut(&id) {
             // The same connection as an earlier run of this node's daemon saw it is told anew.
-            if let Some(old) = row.sightings.iter().position(|s| s.record.node == record.node) {
+            if let Some(old) = row.sightings.iter().position(|s| is_told_anew(&s.record, record)) {
                 let old = row.sightings.remove(old);
                 self.views.remove(&ViewId::of(&old.record));
             }
             row.sightings.push(sighting);
         }
+        self.by_key.add(&record.view, id);
         self.views.insert(view, id);
+        for other in fitting {
+            self.absorb(id, other, now);
+        }
         self.conclude(id, now);
     }
 
-    fn row_for(&self, record: &Record) -> Option<RowId> {
-        if record.view.join_key == 0 {
-            return None;
-        }
-        let candidates = self.by_key.get(&record.view.join_key)?;
-        let fit = |id: &RowId| {
-            let fit = pairing::fit(self.rows.get(id)?, record, self.settings.skew_allowance)?;
-            Some((fit, *id))
+    /// Rows that the record fits, the best first: at most one by its own key, and those that a translation links to it.
+    fn rows_for(&self, record: &Record) -> Vec<RowId> {
+        let fit = |(linked, id): (bool, RowId)| {
+            let fit = pairing::fit(self.rows.get(&id)?, record, self.settings.skew_allowance)?;
+            Some((linked, fit, id))
         };
-        candidates.iter().filter_map(fit).min().map(|(_, id)| id)
+        let mut found: Vec<_> = self.by_key.of(&record.view).into_iter().filter_map(fit).collect();
+        found.sort_unstable();
+        let mut own = 0;
+        found.retain(|(linked, ..)| {
+            own += usize::from(!linked);
+            *linked || own == 1
+        });
+        let mut ids = Vec::with_capacity(found.len());
+        for (_, _, id) in found {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    /// The other row is part of this one: it is told without sightings.
+    fn absorb(&mut self, id: RowId, other: RowId, now: Duration) {
+        let fits = |join: &Self, sighting: &Sighting| {
+            let row = join.rows.get(&id)?;
+            pairing::fit(row, &sighting.record, join.settings.skew_allowance)
+        };
+        let Some(part) = self.rows.get(&other) else { return };
+        if part.sightings.iter().any(|sighting| fits(self, sighting).is_none()) {
+            return;
+        }
+        let Some(part) = self.rows.get_mut(&other) else { return };
+        let sightings = std::mem::take(&mut part.sightings);
+        for sighting in &sightings {
+            self.by_key.remove(&sighting.record.view, other);
+            self.by_key.add(&sighting.record.view, id);
+            self.views.insert(ViewId::of(&sighting.record), id);
+        }
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.sightings.extend(sightings);
+        }
+        self.conclude(other, now);
     }
 
     fn new_row(&mut self, record: &Record) -> RowId {
@@ -298,13 +343,11 @@ impl Join {
             due: None,
         };
         self.rows.insert(id, row);
-        if record.view.join_key != 0 {
-            self.by_key.entry(record.view.join_key).or_default().push(id);
-        }
         id
     }
 
-    /// Takes a view out of its row, because its join key turned out to be another (a NAT learnt late).
+    /// Takes a view out of its row, because its keys turned out to be others (a NAT learnt late), or because the node has found
+    /// it to be part of another connection.
     fn detach(&mut self, id: RowId, view: &ViewId, now: Duration) {
         self.views.remove(view);
         let Some(row) = self.rows.get_mut(&id) else {
@@ -315,8 +358,10 @@ impl Join {
             return;
         };
         let sighting = row.sightings.remove(sighting);
-        if row.sightings.is_empty() {
-            self.forget_key(sighting.record.view.join_key, id);
+        self.by_key.remove(&sighting.record.view, id);
+        // What others in the row share with it stays.
+        for left in &row.sightings {
+            self.by_key.add(&left.record.view, id);
         }
         self.conclude(id, now);
     }
@@ -376,19 +421,16 @@ impl Join {
             };
             for sighting in &row.sightings {
                 self.views.remove(&ViewId::of(&sighting.record));
-                self.forget_key(sighting.record.view.join_key, id);
+                self.by_key.remove(&sighting.record.view, id);
             }
         }
     }
+}
 
-    fn forget_key(&mut self, key: u64, id: RowId) {
-        if let Some(rows) = self.by_key.get_mut(&key) {
-            rows.retain(|row| *row != id);
-            if rows.is_empty() {
-                self.by_key.remove(&key);
-            }
-        }
-    }
+/// The record is of the connection of an older run's record, as the new run of the node's daemon sees it.
+fn is_told_anew(old: &Record, record: &Record) -> bool {
+    let same = old.node == record.node && old.view.join_key == record.view.join_key;
+    same && old.place.run != record.place.run
 }
 
 impl Row {

@@ -37,7 +37,15 @@ pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>) -> FlowDetail {
         correction: event.correction,
         rule_names: connection.rule_names.iter().map(ToString::to_string).collect(),
         icmp_id: if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 },
+        entry_key: entry_key(connection, ends),
+        merged_into: connection.merged_into().map_or(0, |into| into.0),
     }
+}
+
+/// The key that a node which sent the connection here has: of the tuple before this node's translation.
+fn entry_key(connection: &Connection, ends: &Ends) -> u64 {
+    let translated = connection.original != connection.backend;
+    if translated && !ends.client_is_local { join_key::of(connection.original_tuple()) } else { 0 }
 }
 
 const fn reason(reason: event::Reason) -> Reason {

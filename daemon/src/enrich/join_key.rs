@@ -1,7 +1,7 @@
 //! The key by which two nodes' views of one connection find each other: protocol and tuple as the backend sees it.
 //!
 //! Both nodes see that tuple: the backend's in its packets, the client's in its conntrack (the reply reversed) or in the packets
-//! that leave it. The ends are ordered by value, not by who called: a node that joined mid-stream may have them the other way.
+//! that leave it. A node that translates what another has sent it tells the key of the tuple before that too. The ends are ordered by value, not by who called: a node that joined mid-stream may have them the other way.
 
 use crate::tuple::Tuple;
 

@@ -188,6 +188,7 @@ pub(super) struct Emission {
     pub told_verdict: Verdict,
     pub correction: bool,
     pub ended: bool,
+    pub merged_into: Option<ConnectionId>,
     pub over_at: Option<UnixNanos>,
     pub due: UnixNanos,
     pub waiting: Vec<super::event::Message>,
@@ -222,6 +223,12 @@ impl Connection {
     pub fn total(&self) -> Counters {
         let measured = self.path.get(self.measured).map(|point| point.counters).unwrap_or_default();
         measured.at_least(&self.emission.told)
+    }
+
+    /// The connection that this one was found to be part of, after something was told of both.
+    #[must_use]
+    pub const fn merged_into(&self) -> Option<ConnectionId> {
+        self.emission.merged_into
     }
 
     /// True if `observation` was made.

@@ -21,14 +21,11 @@ impl Tracker {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        if connection.emission.ended {
-            return;
-        }
         mark_loss(connection, self.losses);
-        if !connection.emission.settled && is_settled(connection) {
+        if !connection.emission.ended && !connection.emission.settled && is_settled(connection) {
             settle(connection, now, sink);
         }
-        if connection.emission.settled {
+        if connection.emission.settled && !connection.emission.ended {
             tell_news(connection, now, sink);
         }
         let due = next_due(connection, &self.settings);
@@ -52,7 +49,7 @@ impl Tracker {
             return;
         }
         if connection.emission.ended {
-            return self.remove(slot);
+            return self.fire_ended(slot, sink);
         }
         mark_loss(connection, self.losses);
         if !connection.emission.settled && connection.emission.settle_at <= now {
@@ -67,6 +64,23 @@ impl Tracker {
             self.conclude(slot, sink);
         }
         self.rearm(slot);
+    }
+
+    /// A node with too much to do gives some frames late, after the end was told: then the end is told once more, with them.
+    fn fire_ended(&mut self, slot: usize, sink: Sink<'_>) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        if connection.total() != connection.emission.told {
+            connection.emission.correction = true;
+            tell(connection, Reason::End, None, now, sink);
+        }
+        if tombstone_due(connection, &self.settings) <= now {
+            self.remove(slot);
+        } else {
+            self.rearm(slot);
+        }
     }
 
     fn rearm(&mut self, slot: usize) {
@@ -286,11 +300,18 @@ fn over_due(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
     Some(connection.last_packet.plus_nanos(linger))
 }
 
+/// When a told connection is forgotten.
+fn tombstone_due(connection: &Connection, settings: &Settings) -> UnixNanos {
+    let since = connection.emission.over_at.unwrap_or(connection.last_packet);
+    since.plus_nanos(settings.tombstone_ns)
+}
+
 fn next_due(connection: &Connection, settings: &Settings) -> UnixNanos {
     let emission = &connection.emission;
     if emission.ended {
-        let since = emission.over_at.unwrap_or(connection.last_packet);
-        return since.plus_nanos(settings.tombstone_ns);
+        let late = connection.total() != emission.told;
+        let soon = late.then_some(connection.last_packet.plus_nanos(settings.linger_ns));
+        return soon.into_iter().fold(tombstone_due(connection, settings), UnixNanos::min);
     }
     let settle = (!emission.settled).then_some(emission.settle_at);
     let quiet = connection.total() == emission.told;

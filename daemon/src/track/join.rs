@@ -26,8 +26,11 @@ impl Tracker {
             if !self.begins_anew(place, packet) {
                 return self.compare(place, packet, role, sink);
             }
-            self.conclude(place.slot, sink);
-            self.remove(place.slot);
+            // A form between two translations may be another connection's own: that one takes it, and this one goes on.
+            if !self.is_between(place) {
+                self.conclude(place.slot, sink);
+                self.remove(place.slot);
+            }
         }
         if let Some(entry) = self.testified.take(packet.tuple.form(), packet.at) {
             return self.testified_place(&entry, packet, sink);
@@ -168,6 +171,7 @@ impl Tracker {
                 told_verdict: Verdict::Traced,
                 correction: false,
                 ended: false,
+                merged_into: None,
                 over_at: None,
                 due,
                 waiting: Vec::new(),
@@ -200,25 +204,31 @@ impl Tracker {
         Some(place)
     }
 
-    /// Conntrack named an entry: joins the connections of both its forms, or keeps it for the packets to come.
+    /// Conntrack named an entry: joins the connections of all its forms, or keeps it for the packets to come.
     pub(super) fn tracked(&mut self, entry: &ConntrackEntry, sink: Sink<'_>) {
-        let mine = |place: &Place| self.is_open(*place) && !self.is_of_the_next(*place, entry);
-        let original = self.known(entry.original).filter(mine);
-        let reply = self.known(entry.reply).filter(mine);
-        self.align(original, entry.original);
-        self.align(reply, entry.as_backend_sees());
-        let slot = match (original, reply) {
-            (None, None) => return self.testified.put(entry),
-            (Some(one), Some(other)) if one.slot != other.slot => self.merge(one.slot, other.slot, sink),
-            (Some(one), _) | (None, Some(one)) => one.slot,
+        let own = [entry.original, entry.as_backend_sees()];
+        let mut joined: Option<usize> = None;
+        for tuple in own.into_iter().chain(entry.between()) {
+            let claimed = |place: &Place| !own.contains(&tuple) && self.is_named(*place);
+            let mine = |place: &Place| self.is_open(*place) && !self.is_of_the_next(*place, entry);
+            let Some(place) = self.known(tuple).filter(|place| mine(place) && !claimed(place)) else {
+                continue;
+            };
+            self.align(place, tuple);
+            joined = Some(match joined {
+                Some(slot) if slot != place.slot => self.merge(slot, place.slot, sink),
+                _ => place.slot,
+            });
+        }
+        let Some(slot) = joined else {
+            return self.testified.put(entry);
         };
         self.testify(slot, entry);
         self.reconsider(slot, sink);
     }
 
     /// Conntrack knows who the client is: turns a connection round that has it the other way.
-    fn align(&mut self, place: Option<Place>, tuple: Tuple) {
-        let Some(place) = place else { return };
+    fn align(&mut self, place: Place, tuple: Tuple) {
         let Some(connection) = self.connections.get_mut(place.slot) else { return };
         if connection.forms.get(place.form).is_some_and(|known| *known != tuple) {
             connection.flip();
@@ -227,6 +237,18 @@ impl Tracker {
 
     pub(super) fn is_open(&self, place: Place) -> bool {
         self.connections.get(place.slot).is_some_and(|connection| !connection.emission.ended)
+    }
+
+    /// Conntrack has named it.
+    fn is_named(&self, place: Place) -> bool {
+        self.connections.get(place.slot).is_some_and(|connection| connection.conntrack)
+    }
+
+    /// Neither the client's form nor the backend's.
+    fn is_between(&self, place: Place) -> bool {
+        self.connections.get(place.slot).is_some_and(|connection| {
+            connection.conntrack && place.form != connection.original && place.form != connection.backend
+        })
     }
 
     /// A connection that is over, and was named with other tuples: the entry is of the next one with the same ports.
@@ -247,6 +269,10 @@ impl Tracker {
                 self.add_form(slot, tuple, NatSource::Conntrack);
             }
         }
+        // Where another connection has it for its own it stays that one's.
+        if let Some(between) = entry.between().filter(|tuple| self.known(*tuple).is_none()) {
+            self.add_form(slot, between, NatSource::Conntrack);
+        }
         let (original, last) = (self.known(entry.original), self.known(backend));
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
@@ -266,11 +292,15 @@ impl Tracker {
         connection.nat_source = translated.then_some(NatSource::Conntrack);
     }
 
-    /// Two connections are one: the older takes over all that the younger saw. Returns the older one's slot.
+    /// Two connections are one: the older takes over all that the younger saw. Returns the older one's slot. What was told of
+    /// the younger already is corrected by its last event, which says whose it is.
     fn merge(&mut self, one: usize, other: usize, sink: Sink<'_>) -> usize {
         let id_of = |slot: usize| self.connections.get(slot).map_or(u64::MAX, |connection| connection.id.0);
         let (keep, gone) = if id_of(one) <= id_of(other) { (one, other) } else { (other, one) };
-        if self.connections.get(gone).is_some_and(|connection| connection.emission.settled) {
+        let into = self.connections.get(keep).map(|connection| connection.id);
+        if let Some(told) = self.connections.get_mut(gone).filter(|younger| younger.emission.settled) {
+            told.emission.merged_into = into;
+            told.emission.correction = true;
             self.conclude(gone, sink);
         }
         let Some(younger) = self.connections.get(gone).cloned() else {

@@ -43,10 +43,13 @@ impl Testified {
         Self { entries: HashMap::new(), order: VecDeque::new(), capacity: capacity.max(2), forgotten: 0 }
     }
 
-    /// Keeps an entry under both of its forms.
+    /// Keeps an entry under all of its forms. The one in between is left to an entry that has it for its own.
     pub fn put(&mut self, entry: &ConntrackEntry) {
+        let between = entry.between().map(Tuple::form);
         for form in forms(entry) {
-            if self.entries.insert(form, entry.clone()).is_none() {
+            let taken = Some(form) == between
+                && self.entries.get(&form).is_some_and(|known| known.original != entry.original);
+            if !taken && self.entries.insert(form, entry.clone()).is_none() {
                 self.order.push_back((form, entry.at));
             }
         }
@@ -71,8 +74,12 @@ impl Testified {
 
     /// The kernel dropped the entry.
     pub fn drop_entry(&mut self, entry: &ConntrackEntry) {
+        let between = entry.between().map(Tuple::form);
         for form in forms(entry) {
-            self.entries.remove(&form);
+            let own = self.entries.get(&form).is_some_and(|known| known.original == entry.original);
+            if own || Some(form) != between {
+                self.entries.remove(&form);
+            }
         }
     }
 
@@ -87,7 +94,8 @@ impl Testified {
 
 fn forms(entry: &ConntrackEntry) -> impl Iterator<Item = FormKey> {
     let (original, reply) = (entry.original.form(), entry.reply.form());
-    std::iter::once(original).chain((reply != original).then_some(reply))
+    let between = entry.between().map(Tuple::form);
+    std::iter::once(original).chain((reply != original).then_some(reply)).chain(between)
 }
 
 /// What a packet keeps through every translation and tunnel.

@@ -12,6 +12,7 @@ use crate::decode::{Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tu
 use crate::testimony::{ConntrackEntry, Testimony};
 use crate::tuple::{IpProtocol, Tuple};
 
+mod between;
 mod corpus;
 mod fragments;
 mod logged;
@@ -48,6 +49,7 @@ struct Told {
     points: usize,
     rules: Vec<String>,
     correction: bool,
+    merged_into: Option<u64>,
 }
 
 struct World {
@@ -91,6 +93,7 @@ impl World {
                 points: connection.path.len(),
                 rules: connection.rule_names.iter().map(ToString::to_string).collect(),
                 correction: event.correction,
+                merged_into: connection.merged_into().map(|into| into.0),
             });
         });
     }

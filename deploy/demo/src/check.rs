@@ -4,18 +4,18 @@
 //! One file a question. Each makes its own calls, from ports that the background traffic never uses, and notes every
 //! comparison; a check that cannot be made to its end is a difference too.
 
+mod calls;
 mod denied;
-mod direct;
 mod dns;
 mod faults;
-mod node_port;
+mod overlay;
 mod rejected;
 mod replay;
 mod row;
 mod service_calls;
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -58,11 +58,26 @@ impl<'a> Scene<'a> {
         Ok((port, call.with_local_port(port).run(from).await?))
     }
 
+    /// Waits until weir awaits no answer to any call of the checks: time alone would change what it says of them.
+    pub async fn all_told(&self) -> Result<()> {
+        let own = FIRST_PORT..self.next_port.get();
+        let is_open = |flow: &weir_proto::flow::Flow| {
+            flow.weir.as_ref().is_some_and(|detail| detail.state() == ConnectionState::Opening)
+        };
+        wait::within(SETTLE_LIMIT, async || {
+            let rows = self.relay.connections(FlowFilter::default()).await?;
+            let mut own = rows.iter().filter(|row| own.contains(&row::source_port(row)));
+            Ok((!own.any(|row| row.sightings.iter().any(is_open))).then_some(()))
+        })
+        .await
+        .map(drop)
+    }
+
     /// weir's rows of the connections from this address and these ports, as soon as there is one for each port and all of
     /// them are complete; what there is when the time is over, so that the differences can be told.
     pub async fn rows(
         &self,
-        from: Ipv4Addr,
+        from: IpAddr,
         ports: &[u16],
         complete: impl Fn(&Connection) -> bool,
     ) -> Result<Vec<Connection>> {
@@ -102,16 +117,18 @@ pub async fn all(scene: &Scene<'_>, stack: &mut Stack, report: &mut Report) {
 }
 
 async fn traffic(scene: &Scene<'_>, report: &mut Report) {
-    let done = service_calls::check(scene, report).await;
-    note(report, service_calls::NAME, done);
-    let done = direct::check(scene, report).await;
-    note(report, direct::NAME, done);
-    let done = node_port::check(scene, report).await;
-    note(report, node_port::NAME, done);
-    let done = denied::check(scene, report).await;
-    note(report, denied::NAME, done);
-    let done = rejected::check(scene, report).await;
-    note(report, rejected::NAME, done);
+    for family in scene.plan.families() {
+        let done = service_calls::check(scene, *family, report).await;
+        note(report, service_calls::NAME, done);
+        let done = service_calls::direct(scene, *family, report).await;
+        note(report, "pod call", done);
+        let done = service_calls::at_nodes(scene, *family, report).await;
+        note(report, "call at a node", done);
+        let done = denied::check(scene, *family, report).await;
+        note(report, denied::NAME, done);
+        let done = rejected::check(scene, *family, report).await;
+        note(report, rejected::NAME, done);
+    }
     let done = dns::check(scene, report).await;
     note(report, dns::NAME, done);
 }

@@ -42,6 +42,11 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command that reads its standard input.
 pub fn feed(command: &mut Command, input: &str) -> Result<()> {
+    feed_output(command, input).map(drop)
+}
+
+/// Runs a command that reads its standard input and gives what it printed.
+pub fn feed_output(command: &mut Command, input: &str) -> Result<String> {
     let text = typed(command);
     let mut child = command
         .stdin(Stdio::piped())
@@ -54,15 +59,17 @@ pub fn feed(command: &mut Command, input: &str) -> Result<()> {
         let _ = stdin.write_all(input.as_bytes());
     }
     let done = child.wait_with_output().with_context(|| format!("cannot wait for `{text}`"))?;
-    check(&text, &done)
+    check(&text, &done)?;
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 fn check(text: &str, done: &Output) -> Result<()> {
     if done.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&done.stderr);
-    bail!("`{text}` failed ({}): {}", done.status, said.trim());
+    // CNI plugins say what went wrong on standard output.
+    let told = if done.stderr.is_empty() { &done.stdout } else { &done.stderr };
+    bail!("`{text}` failed ({}): {}", done.status, String::from_utf8_lossy(told).trim());
 }
 
 #[cfg(test)]

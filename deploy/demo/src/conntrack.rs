@@ -1,17 +1,18 @@
 //! Reads `conntrack -L`: the kernel's own account of a node's connections, both tuples and both counters.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 
 use crate::command::output;
 use crate::netns::Netns;
+use crate::plan::Family;
 
 /// One direction of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
-    pub source: SocketAddrV4,
-    pub destination: SocketAddrV4,
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
     pub packets: u64,
     pub bytes: u64,
 }
@@ -23,9 +24,10 @@ pub struct Entry {
     pub reply: Direction,
 }
 
-/// The node's TCP entries.
-pub fn list_tcp(node: &Netns) -> Result<Vec<Entry>> {
-    let text = output(node.command("conntrack").args(["-L", "-p", "tcp"]))?;
+/// The node's TCP entries of that family.
+pub fn list_tcp(node: &Netns, family: Family) -> Result<Vec<Entry>> {
+    let family = family.name().to_lowercase();
+    let text = output(node.command("conntrack").args(["-L", "-f", &family, "-p", "tcp"]))?;
     Ok(text.lines().filter_map(parse).collect())
 }
 
@@ -41,11 +43,11 @@ fn parse(line: &str) -> Option<Entry> {
 
 fn direction(words: &[&str]) -> Option<Direction> {
     let field = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    let address = |name: &str| field(name)?.parse::<Ipv4Addr>().ok();
+    let address = |name: &str| field(name)?.parse::<IpAddr>().ok();
     let port = |name: &str| field(name)?.parse::<u16>().ok();
     Some(Direction {
-        source: SocketAddrV4::new(address("src")?, port("sport")?),
-        destination: SocketAddrV4::new(address("dst")?, port("dport")?),
+        source: SocketAddr::new(address("src")?, port("sport")?),
+        destination: SocketAddr::new(address("dst")?, port("dport")?),
         packets: field("packets")?.parse().ok()?,
         bytes: field("bytes")?.parse().ok()?,
     })

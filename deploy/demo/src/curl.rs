@@ -1,6 +1,6 @@
 //! One HTTP call by the real curl in a namespace, and what curl itself measured of it.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::command::typed;
 use crate::netns::Netns;
+use crate::plan::Family;
 
 /// What to call.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Call {
     pub patience: Duration,
     /// Port to call from; none: the kernel's choice.
     local_port: Option<u16>,
+    /// The only family that names are looked up for; none: both.
+    family: Option<Family>,
 }
 
 /// What curl said of a call (`curl --write-out`).
@@ -29,9 +32,9 @@ pub struct Outcome {
     pub exit: u16,
     /// HTTP status, three digits; "000": no answer.
     status: String,
-    pub local_ip: String,
+    local_ip: String,
     /// As curl prints it; "-1" without a connection.
-    pub local_port: String,
+    local_port: String,
     /// Bytes of the request's line and headers.
     request: u64,
     /// Bytes of the answer's headers, and of its body.
@@ -45,6 +48,12 @@ impl Outcome {
     /// The server answered, and well.
     pub fn is_success(&self) -> bool {
         self.exit == 0 && self.status == "200"
+    }
+
+    /// Address and port that it called from.
+    pub fn local(&self) -> String {
+        let (address, port) = (&self.local_ip, &self.local_port);
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
     }
 
     /// Nanoseconds from the start until the connection stood.
@@ -67,11 +76,11 @@ const WRITE_OUT: &str = concat!(
 
 impl Call {
     pub fn get(url: String) -> Self {
-        Self { url, ballast: 0, patience: Duration::from_secs(5), local_port: None }
+        Self { url, ballast: 0, patience: Duration::from_secs(5), local_port: None, family: None }
     }
 
     /// An answer of so many bytes from a backend at this address.
-    pub fn bytes(at: SocketAddrV4, count: usize) -> Self {
+    pub fn bytes(at: SocketAddr, count: usize) -> Self {
         Self::get(format!("http://{at}/bytes/{count}"))
     }
 
@@ -83,8 +92,14 @@ impl Call {
         Self { patience, ..self }
     }
 
+    /// From this port, which the server's log then finds in the path.
     pub fn with_local_port(self, port: u16) -> Self {
-        Self { local_port: Some(port), ..self }
+        Self { local_port: Some(port), url: format!("{}?{port}", self.url), ..self }
+    }
+
+    /// By an address of this family, where it is called by name.
+    pub fn family(self, family: Family) -> Self {
+        Self { family: Some(family), ..self }
     }
 
     /// Makes the call. A call that fails is an outcome; an error means that curl could not be run.
@@ -111,6 +126,7 @@ impl Call {
         if let Some(port) = self.local_port {
             command.args(["--local-port", &port.to_string()]);
         }
+        command.args(self.family.map(Family::flag));
         if self.ballast > 0 {
             // A header and no body: versions of curl differ in whether a body sent with the headers counts twice.
             command.args(["--header", &format!("X-Ballast: {}", "b".repeat(self.ballast))]);

@@ -3,20 +3,20 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::instance::Instance;
 use crate::netns::Netns;
-use crate::plan::{Plan, Role};
+use crate::plan::{Addresses, Plan, Role};
 use crate::process::Process;
 
 /// A question that the server was asked, and whether it knew the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     pub client_port: u16,
     pub name: String,
     /// `A` or `AAAA`.
@@ -40,12 +40,27 @@ fn configuration(plan: &Plan) -> String {
         "no-resolv\nno-hosts\nno-negcache\ncache-size=0\nbind-interfaces\nuser=root\npid-file=\n\
          log-queries=extra\nlog-facility=-\nlocal=/#/\n",
     );
-    let _ = writeln!(text, "listen-address={}", plan.pod(Role::Dns).address);
+    let mut record = |name: &str, addresses: Addresses| {
+        let each: Vec<String> =
+            plan.families().iter().map(|family| addresses.of(*family).to_string()).collect();
+        let _ = writeln!(text, "host-record={name},{}", each.join(","));
+    };
     for service in plan.services() {
-        let _ = writeln!(text, "host-record={},{}", service.dns_name(), service.address);
+        if service.has_address() {
+            record(&service.dns_name(), service.addresses);
+            continue;
+        }
+        // Its name is all its pods' addresses, and each pod has a name below it.
+        for pod in plan.backends(service) {
+            record(&service.dns_name(), pod.addresses);
+            record(&format!("{}.{}", pod.name, service.dns_name()), pod.addresses);
+        }
     }
     for name in &plan.external_names {
-        let _ = writeln!(text, "host-record={name},{}", plan.outside);
+        record(name, plan.outside);
+    }
+    for family in plan.families() {
+        let _ = writeln!(text, "listen-address={}", plan.pod(Role::Dns).address(*family));
     }
     text
 }

@@ -12,6 +12,7 @@ mod curl;
 mod dns;
 mod draw;
 mod instance;
+mod kinds;
 mod netns;
 mod plan;
 mod policies;
@@ -35,6 +36,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::instance::Instance;
+use crate::kinds::Kinds;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::stack::Stack;
@@ -55,6 +57,8 @@ struct Args {
     /// Draws names, addresses and ports; without it each run draws others.
     #[arg(long, global = true)]
     seed: Option<u64>,
+    #[command(flatten)]
+    kinds: Kinds,
     /// Compares what weir says with curl, conntrack, ip, the rules' counters and the servers' logs; exit code 1 where they
     /// differ.
     #[arg(long)]
@@ -131,7 +135,7 @@ fn ended(args: &Args) -> ExitCode {
 }
 
 async fn demonstrate(args: &Args) -> Result<ExitCode> {
-    let plan = Plan::draw(args.seed.unwrap_or_else(draw::fresh_seed));
+    let plan = Plan::draw(args.seed.unwrap_or_else(draw::fresh_seed), args.kinds);
     // Declared first, dropped last.
     let instance = Instance::create()?;
     say(format_args!("demo {} with --seed {}: making the world", instance.id(), plan.seed));
@@ -223,6 +227,11 @@ impl Drop for Shown {
     }
 }
 
+/// The same of each family.
+fn each(plan: &Plan, of: impl Fn(plan::Family) -> String) -> String {
+    plan.families().iter().map(|family| of(*family)).collect::<Vec<_>>().join(" ")
+}
+
 /// How to look at a demo that stays up.
 fn describe(instance: &Instance, plan: &Plan, stack: Option<&Stack>) {
     say(format_args!("files       {}", instance.directory().display()));
@@ -230,7 +239,9 @@ fn describe(instance: &Instance, plan: &Plan, stack: Option<&Stack>) {
         let name = instance.netns_name(&node.name);
         say(format_args!(
             "node        {} {} pods {}: ip netns exec {name} ...",
-            node.name, node.address, node.pods
+            node.name,
+            each(plan, |family| node.address(family).to_string()),
+            each(plan, |family| node.pods.cidr(family))
         ));
     }
     for pod in &plan.pods {
@@ -238,13 +249,15 @@ fn describe(instance: &Instance, plan: &Plan, stack: Option<&Stack>) {
         say(format_args!(
             "pod         {} {} on {}: {name}",
             pod.path(),
-            pod.address,
+            each(plan, |family| pod.address(family).to_string()),
             plan.node(pod.place).name
         ));
     }
-    say(format_args!("outside     {}: {}", plan.outside, instance.netns_name("outside")));
-    for service in plan.services() {
-        say(format_args!("service     {} {}", service.path(), service.frontend()));
+    let outside = each(plan, |family| plan.outside.of(family).to_string());
+    say(format_args!("outside     {outside}: {}", instance.netns_name("outside")));
+    for service in plan.services().into_iter().filter(|service| service.has_address()) {
+        let frontends = each(plan, |family| service.frontend(family).to_string());
+        say(format_args!("service     {} {frontends}", service.path()));
     }
     if let Some(stack) = stack {
         say(format_args!("relay       {}", stack.relay_address));

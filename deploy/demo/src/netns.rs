@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::command::{bound_to_us, feed, output, run};
+use crate::plan::Family;
 
 /// A namespace of this instance.
 #[derive(Clone, Debug)]
@@ -20,14 +21,22 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes a namespace with its loopback up and without IPv6, whose own chatter nobody asked for.
-    pub fn create(name: String) -> Result<Self> {
+    /// Makes a namespace with its loopback up. Without IPv6 its own chatter is kept out; with it, addresses serve at once.
+    pub fn create(name: String, families: &[Family]) -> Result<Self> {
         run(Command::new("ip").args(["netns", "add", &name]))?;
         let netns = Self { name, resolver: None };
         netns.ip("link set lo up")?;
-        if Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6").exists() {
-            netns.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
-            netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        if !Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6").exists() {
+            return Ok(netns);
+        }
+        let settings: &[(&str, &str)] = if families.contains(&Family::V6) {
+            &[("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0"), ("router_solicitations", "0")]
+        } else {
+            &[("disable_ipv6", "1")]
+        };
+        for (name, value) in settings {
+            netns.sysctl(&format!("net/ipv6/conf/all/{name}"), value)?;
+            netns.sysctl(&format!("net/ipv6/conf/default/{name}"), value)?;
         }
         Ok(netns)
     }
@@ -62,9 +71,20 @@ impl Netns {
         run(self.plain("sh").args(["-c", write, name, value]))
     }
 
-    /// Loads rules with `iptables-restore`.
-    pub fn restore_rules(&self, rules: &str) -> Result<()> {
-        feed(&mut self.plain("iptables-restore"), rules)
+    /// Loads rules with `iptables-restore` or its like for IPv6.
+    pub fn restore_rules(&self, family: Family, rules: &str) -> Result<()> {
+        let program = match family {
+            Family::V4 => "iptables-restore",
+            Family::V6 => "ip6tables-restore",
+        };
+        feed(&mut self.plain(program), rules)
+    }
+
+    /// Loads rules with `nft`.
+    pub fn load_nft(&self, rules: &str) -> Result<()> {
+        let mut command = self.plain("nft");
+        command.args(["-f", "-"]);
+        feed(&mut command, rules)
     }
 
     fn plain(&self, program: &str) -> Command {

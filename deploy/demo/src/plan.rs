@@ -3,10 +3,16 @@
 //! Pure. `world` makes it of namespaces and links, `services` and `policies` write its rules, `cluster` writes it as
 //! manifests, and the checks know from it what must be true. All of them read this one description, so they cannot differ.
 
+mod address;
 mod cast;
+mod service;
 
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
+
+pub use address::{Addresses, Family, Network};
+pub use service::{Protocol, Reach, Service, ServicePort};
+
+use crate::kinds::{Attachment, Kinds};
 
 /// UDP port of flannel's VXLAN on Linux.
 pub const VXLAN_PORT: u16 = 8472;
@@ -14,27 +20,6 @@ pub const VXLAN_PORT: u16 = 8472;
 pub const VNI: u32 = 1;
 /// NFLOG group that the policies' rules log to.
 pub const NFLOG_GROUP: u16 = 5;
-
-/// An IPv4 network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    pub base: Ipv4Addr,
-    pub length: u8,
-}
-
-impl Network {
-    /// The address at this number of the network's last byte.
-    pub fn at(self, last: u8) -> Ipv4Addr {
-        let [one, two, three, _] = self.base.octets();
-        Ipv4Addr::new(one, two, three, last)
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.base, self.length)
-    }
-}
 
 /// Which of the two nodes: callers live on the first, remote backends on the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +33,35 @@ pub enum Place {
 pub struct Node {
     pub place: Place,
     pub name: String,
-    pub address: Ipv4Addr,
-    /// Range of its pods' addresses; the first one belongs to its overlay device.
+    pub addresses: Addresses,
+    /// Range of its pods' addresses; the first one belongs to its overlay device, the next to its bridge.
     pub pods: Network,
-    /// MAC address of its overlay device.
-    pub overlay_mac: String,
+    /// MAC addresses of its overlay devices.
+    pub overlay_macs: [String; 2],
 }
 
 impl Node {
+    pub fn address(&self, family: Family) -> IpAddr {
+        self.addresses.of(family)
+    }
+
     /// Address of the overlay device, as flannel gives it: the pod range's first.
-    pub fn overlay(&self) -> Ipv4Addr {
-        self.pods.base
+    pub fn overlay(&self, family: Family) -> IpAddr {
+        self.pods.base.of(family)
+    }
+
+    /// Address of the bridge, which is its pods' gateway.
+    pub fn gateway(&self, family: Family) -> IpAddr {
+        self.pods.at(1).of(family)
+    }
+
+    /// MAC address of the overlay device of that family.
+    pub fn overlay_mac(&self, family: Family) -> &str {
+        let [v4, v6] = &self.overlay_macs;
+        match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        }
     }
 }
 
@@ -81,6 +84,22 @@ pub enum Role {
     Store,
     /// The cluster's DNS server.
     Dns,
+    /// First pod of the StatefulSet, on the callers' node.
+    First,
+    /// Second pod of the StatefulSet, on the other node.
+    Second,
+    /// A server on the other node whose address is the node's.
+    HostServer,
+    /// A caller whose address is the callers' node's.
+    HostClient,
+}
+
+/// What makes pods of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
 }
 
 /// A pod.
@@ -89,12 +108,15 @@ pub struct Pod {
     pub role: Role,
     pub namespace: String,
     pub name: String,
-    /// Value of its `app` label (`k8s-app` for DNS) and name of its Deployment.
+    /// Value of its `app` label (`k8s-app` for DNS) and name of its controller.
     pub app: String,
-    /// Its ReplicaSet's hash.
+    pub controller: Controller,
+    /// Hash of its template, which its ReplicaSet is named by.
     pub template_hash: String,
     pub place: Place,
-    pub address: Ipv4Addr,
+    /// A host-network pod has its node's.
+    pub addresses: Addresses,
+    pub host_network: bool,
     /// Host end of its veth.
     pub veth: String,
 }
@@ -104,73 +126,14 @@ impl Pod {
     pub fn path(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
-}
 
-/// Transport protocol of a Service's port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    /// As iptables spells it.
-    pub fn lower(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
+    pub fn address(&self, family: Family) -> IpAddr {
+        self.addresses.of(family)
     }
 
-    /// As Kubernetes spells it.
-    pub fn upper(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        }
-    }
-}
-
-/// A port of a Service.
-#[derive(Clone, Debug)]
-pub struct ServicePort {
-    pub name: String,
-    pub protocol: Protocol,
-    pub port: u16,
-    pub target: u16,
-    pub node_port: Option<u16>,
-}
-
-/// A Service.
-#[derive(Clone, Debug)]
-pub struct Service {
-    pub namespace: String,
-    pub name: String,
-    pub address: Ipv4Addr,
-    pub ports: Vec<ServicePort>,
-    /// Roles of the pods behind it.
-    pub backends: Vec<Role>,
-}
-
-impl Service {
-    /// Namespace and name, as weir prints them.
-    pub fn path(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
-    /// Its name in the cluster's DNS.
-    pub fn dns_name(&self) -> String {
-        format!("{}.{}.svc.cluster.local", self.name, self.namespace)
-    }
-
-    /// Address and first port that clients call.
-    pub fn frontend(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.address, self.ports.first().map_or(0, |port| port.port))
-    }
-
-    /// Port that the pods behind its first port listen on.
-    pub fn target(&self) -> u16 {
-        self.ports.first().map_or(0, |port| port.target)
+    /// Its address with a port.
+    pub fn at(&self, family: Family, port: u16) -> SocketAddr {
+        self.addresses.port(family, port)
     }
 }
 
@@ -210,12 +173,13 @@ pub struct Allow {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
+    pub kinds: Kinds,
     /// The nodes' own network; `.1` is its router.
     pub underlay: Network,
     /// A network outside the cluster; `.1` is its router.
     pub world: Network,
     /// The client and server outside the cluster.
-    pub outside: Ipv4Addr,
+    pub outside: Addresses,
     pub pod_range: Network,
     pub near: Node,
     pub far: Node,
@@ -225,6 +189,16 @@ pub struct Plan {
     pub dns: Service,
     /// A Service without endpoints.
     pub empty: Service,
+    /// The StatefulSet's headless Service.
+    pub headless: Service,
+    /// The same pods behind an address, and each client stays with one of them.
+    pub session: Service,
+    /// The StatefulSet's first pod alone.
+    pub primary: Service,
+    /// The Service of the host-network server.
+    pub agent: Service,
+    /// The store's Service behind a load balancer that hands connections to its node as they are.
+    pub edge: Service,
     pub api_policy: Policy,
     pub egress_policy: Policy,
     /// A pod that has ended and whose address is now the client's.
@@ -232,6 +206,8 @@ pub struct Plan {
     /// Names outside the cluster that its DNS knows.
     pub external_names: Vec<String>,
     pub outside_port: u16,
+    /// Port of its node that leads to the store, where CNI's portmap serves.
+    pub store_host_port: u16,
 }
 
 impl Plan {
@@ -246,8 +222,19 @@ impl Plan {
         }
     }
 
-    pub fn services(&self) -> [&Service; 4] {
-        [&self.api, &self.store, &self.dns, &self.empty]
+    /// Families that the world has, the first one first.
+    pub fn families(&self) -> &'static [Family] {
+        self.kinds.family.list()
+    }
+
+    /// The family that single-family clients use, and the cluster's DNS.
+    pub fn family(&self) -> Family {
+        self.families().first().copied().unwrap_or(Family::V4)
+    }
+
+    pub fn services(&self) -> [&Service; 9] {
+        let Self { api, store, dns, empty, headless, session, primary, agent, edge, .. } = self;
+        [api, store, dns, empty, headless, session, primary, agent, edge]
     }
 
     pub fn policies(&self) -> [&Policy; 2] {
@@ -278,6 +265,12 @@ impl Plan {
         self.external_names.first().map_or("www.supplier.example", String::as_str)
     }
 
+    /// The node's port that leads to this pod, and the pod's port, where there is one.
+    pub fn host_port(&self, pod: &Pod) -> Option<(u16, u16)> {
+        let mapped = self.kinds.pods == Attachment::Cni && pod.role == Role::Store;
+        mapped.then(|| (self.store_host_port, self.store.target()))
+    }
+
     /// Search domains of a pod of that namespace, as the kubelet writes them.
     pub fn search_domains(namespace: &str) -> [String; 3] {
         [format!("{namespace}.svc.cluster.local"), "svc.cluster.local".to_owned(), "cluster.local".to_owned()]
@@ -291,16 +284,22 @@ mod tests {
     #[test]
     fn a_thousand_worlds_have_no_address_or_name_twice() {
         for seed in 0..1000 {
-            let plan = Plan::draw(seed);
-            let mut addresses: Vec<Ipv4Addr> = plan.pods.iter().map(|pod| pod.address).collect();
-            addresses.extend(plan.services().map(|service| service.address));
-            addresses.extend(plan.nodes().map(|node| node.address));
-            addresses.extend(plan.nodes().map(Node::overlay));
-            addresses.push(plan.outside);
-            let count = addresses.len();
-            addresses.sort_unstable();
-            addresses.dedup();
-            assert_eq!(addresses.len(), count, "seed {seed}: {plan:?}");
+            let plan = Plan::draw(seed, Kinds::default());
+            for family in [Family::V4, Family::V6] {
+                let own = plan.pods.iter().filter(|pod| !pod.host_network);
+                let mut addresses: Vec<IpAddr> = own.map(|pod| pod.address(family)).collect();
+                let services = plan.services().into_iter().filter(|service| service.has_address());
+                addresses.extend(services.map(|service| service.addresses.of(family)));
+                addresses.extend(plan.edge.reach.ingress().map(|ingress| ingress.of(family)));
+                addresses.extend(plan.nodes().map(|node| node.address(family)));
+                addresses.extend(plan.nodes().map(|node| node.overlay(family)));
+                addresses.extend(plan.nodes().map(|node| node.gateway(family)));
+                addresses.push(plan.outside.of(family));
+                let count = addresses.len();
+                addresses.sort_unstable();
+                addresses.dedup();
+                assert_eq!(addresses.len(), count, "seed {seed}: {plan:?}");
+            }
             assert_ne!(plan.near.name, plan.far.name, "seed {seed}");
             assert!(plan.policies().iter().all(|policy| policy.log_prefix().len() < 64), "seed {seed}");
         }

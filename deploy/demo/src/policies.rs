@@ -1,27 +1,104 @@
 //! Writes the NetworkPolicies as a CNI's rules: one chain for each selected pod and direction, which lets allowed new
 //! connections return and logs and drops the rest.
 //!
-//! Text for `iptables-restore`, pure. They sit in FORWARD, where DNAT is done: what a policy judges is the pod's own address
-//! and port. Replies are never judged: policies are about connections.
+//! Text for `iptables-restore` or `nft`, pure. They sit in FORWARD, where DNAT is done: what a policy judges is the pod's own
+//! address and port. Replies are never judged: policies are about connections.
 
 use std::fmt::Write;
 
-use crate::plan::{Allow, Direction, NFLOG_GROUP, Plan, Pod, Policy};
+use crate::plan::{Allow, Direction, Family, NFLOG_GROUP, Plan, Pod, Policy, Protocol};
 use crate::services::fnv;
 
+/// Neighbour solicitation and advertisement (RFC 4861): where a bridge shows its frames to the rules, they are among them, and
+/// no policy is about them.
+const NEIGHBOURS: [u8; 2] = [135, 136];
+/// Name of the nftables table.
+pub const NFT_TABLE: &str = "netpol";
+
 /// Rules of the `filter` table, to be put before all others.
-pub fn rules(plan: &Plan) -> String {
+pub fn iptables(plan: &Plan, family: Family) -> String {
     let mut rules =
         String::from(":NETPOL - [0:0]\n-A FORWARD -m comment --comment \"network policies\" -j NETPOL\n");
     rules.push_str("-A NETPOL -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN\n");
-    for policy in plan.policies() {
-        let selected =
-            plan.pods.iter().filter(|pod| pod.namespace == policy.namespace && pod.app == policy.app);
-        for pod in selected {
-            write_pod(&mut rules, plan, policy, pod);
+    if family == Family::V6 {
+        for kind in NEIGHBOURS {
+            let _ = writeln!(rules, "-A NETPOL -p icmpv6 --icmpv6-type {kind} -j RETURN");
         }
     }
+    for (policy, pod) in selected(plan) {
+        let chain = chain(policy, pod);
+        let (own, peer) = match policy.direction {
+            Direction::Ingress => ("-d", "-s"),
+            Direction::Egress => ("-s", "-d"),
+        };
+        let _ = writeln!(rules, ":{chain} - [0:0]");
+        let _ = writeln!(rules, "-A NETPOL {own} {} -j {chain}", pod.address(family));
+        for (other, protocol, port) in allowed(plan, policy) {
+            let (address, protocol) = (other.address(family), protocol.lower());
+            let _ = writeln!(
+                rules,
+                "-A {chain} {peer} {address} -p {protocol} -m {protocol} --dport {port} -j RETURN"
+            );
+        }
+        let prefix = policy.log_prefix();
+        let _ =
+            writeln!(rules, "-A {chain} -j NFLOG --nflog-group {NFLOG_GROUP} --nflog-prefix \"{prefix}\"");
+        let _ = writeln!(rules, "-A {chain} -j DROP");
+    }
     rules
+}
+
+/// The same as a table of the family.
+pub fn nft(plan: &Plan, family: Family) -> String {
+    let (mut jumps, mut chains) = (String::new(), String::new());
+    let table = family.keyword();
+    for (policy, pod) in selected(plan) {
+        let chain = chain(policy, pod);
+        let (own, peer) = match policy.direction {
+            Direction::Ingress => ("daddr", "saddr"),
+            Direction::Egress => ("saddr", "daddr"),
+        };
+        let _ = writeln!(jumps, "{table} {own} {} jump {chain}", pod.address(family));
+        let _ = writeln!(chains, "chain {chain} {{");
+        for (other, protocol, port) in allowed(plan, policy) {
+            let (address, protocol) = (other.address(family), protocol.lower());
+            let _ = writeln!(chains, "{table} {peer} {address} {protocol} dport {port} return");
+        }
+        let prefix = policy.log_prefix();
+        let _ = writeln!(chains, "counter log prefix \"{prefix}\" group {NFLOG_GROUP}\ndrop\n}}");
+    }
+    let neighbours = match family {
+        Family::V4 => String::new(),
+        Family::V6 => {
+            let [asked, told] = NEIGHBOURS;
+            format!("icmpv6 type {{ {asked}, {told} }} accept\n")
+        }
+    };
+    format!(
+        "table {table} {NFT_TABLE} {{\n{chains}chain forward {{\ntype filter hook forward priority filter; policy accept;\n\
+         ct state established,related accept\n{neighbours}{jumps}}}\n}}\n"
+    )
+}
+
+/// Each policy with each pod that it selects.
+fn selected(plan: &Plan) -> impl Iterator<Item = (&Policy, &Pod)> {
+    let of = |policy: &'_ Policy, pod: &Pod| pod.namespace == policy.namespace && pod.app == policy.app;
+    let each =
+        move |policy| plan.pods.iter().filter(move |pod| of(policy, pod)).map(move |pod| (policy, pod));
+    plan.policies().into_iter().flat_map(each)
+}
+
+/// Everybody whom a policy lets talk, and on which port.
+fn allowed<'a>(plan: &'a Plan, policy: &'a Policy) -> impl Iterator<Item = (&'a Pod, Protocol, u16)> {
+    let of = |namespace: &str, app: &str, pod: &Pod| pod.namespace == namespace && pod.app == app;
+    let peers = move |allow: &'a Allow| {
+        let named = move |pod: &&Pod| allow.peers.iter().any(|(namespace, app)| of(namespace, app, pod));
+        plan.pods
+            .iter()
+            .filter(named)
+            .flat_map(|pod| allow.ports.iter().map(move |(on, port)| (pod, *on, *port)))
+    };
+    policy.allow.iter().flat_map(peers)
 }
 
 /// The chain of one pod and direction.
@@ -31,35 +108,4 @@ pub fn chain(policy: &Policy, pod: &Pod) -> String {
         Direction::Egress => "OUT",
     };
     format!("NETPOL-{way}-{:012X}", fnv(&pod.path(), 0) >> 16)
-}
-
-fn write_pod(rules: &mut String, plan: &Plan, policy: &Policy, pod: &Pod) {
-    let chain = chain(policy, pod);
-    let (own, peer) = match policy.direction {
-        Direction::Ingress => ("-d", "-s"),
-        Direction::Egress => ("-s", "-d"),
-    };
-    let _ = writeln!(rules, ":{chain} - [0:0]");
-    let _ = writeln!(rules, "-A NETPOL {own} {}/32 -j {chain}", pod.address);
-    for allow in &policy.allow {
-        write_allow(rules, plan, &chain, allow, peer);
-    }
-    let prefix = policy.log_prefix();
-    let _ = writeln!(rules, "-A {chain} -j NFLOG --nflog-group {NFLOG_GROUP} --nflog-prefix \"{prefix}\"");
-    let _ = writeln!(rules, "-A {chain} -j DROP");
-}
-
-fn write_allow(rules: &mut String, plan: &Plan, chain: &str, allow: &Allow, peer: &str) {
-    for (namespace, app) in &allow.peers {
-        for other in plan.pods.iter().filter(|pod| pod.namespace == *namespace && pod.app == *app) {
-            for (protocol, port) in &allow.ports {
-                let protocol = protocol.lower();
-                let _ = writeln!(
-                    rules,
-                    "-A {chain} {peer} {}/32 -p {protocol} -m {protocol} --dport {port} -j RETURN",
-                    other.address
-                );
-            }
-        }
-    }
 }

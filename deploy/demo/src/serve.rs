@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// The largest body that may be asked for, and that is read of a request.
 const LARGEST_BODY: usize = 1 << 20;
@@ -30,6 +31,7 @@ pub struct Served {
     /// The address it was called at.
     pub server: SocketAddr,
     pub method: String,
+    /// With the query, in which the caller says which call it is.
     pub path: String,
     pub status: u16,
     /// Bytes of the request's and the answer's body.
@@ -40,9 +42,9 @@ pub struct Served {
 /// Where and as whom to serve.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Address and port to listen on.
-    #[arg(long)]
-    listen: SocketAddrV4,
+    /// Addresses and ports to listen on.
+    #[arg(long, required = true)]
+    listen: Vec<SocketAddr>,
     /// File that each request is written to.
     #[arg(long)]
     log: PathBuf,
@@ -50,10 +52,25 @@ pub struct ServeArgs {
 
 /// Serves until the process is ended.
 pub async fn serve(args: &ServeArgs) -> Result<()> {
-    let listener = TcpListener::bind(args.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let mut listeners = Vec::new();
+    for address in &args.listen {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.with_context(|| format!("cannot listen on {address}"))?);
+    }
     let log = File::options().create(true).append(true).open(&args.log);
     let log = Arc::new(Mutex::new(log.with_context(|| format!("cannot open {}", args.log.display()))?));
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(accept(listener, Arc::clone(&log)));
+    }
+    // None ends but by failing.
+    while let Some(ended) = serving.join_next().await {
+        ended.context("a listener was lost")??;
+    }
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, log: Arc<Mutex<File>>) -> Result<()> {
     loop {
         let (stream, client) = listener.accept().await.context("cannot accept a connection")?;
         // Ends with its connection; a client that stays silent costs one socket of the demo.
@@ -86,7 +103,7 @@ async fn answer(
         client,
         server,
         method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
+        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         status: status.as_u16(),
         received,
         sent: content.len(),
@@ -103,6 +120,13 @@ fn write_line(log: &Mutex<File>, served: &Served) {
     line.push(b'\n');
     if let Ok(mut log) = log.lock() {
         let _ = log.write_all(&line);
+    }
+}
+
+impl Served {
+    /// The call that was made from this port.
+    pub fn is_call(&self, port: u16) -> bool {
+        self.path.split_once('?').is_some_and(|(_, told)| told == port.to_string())
     }
 }
 

@@ -4,7 +4,7 @@
 //! for then the world itself is broken and nothing that weir says of it means much.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::curl::{Call, Outcome};
 use crate::instance::Instance;
 use crate::netns::Netns;
-use crate::plan::{Plan, Role};
+use crate::plan::{Family, Plan, Role};
 use crate::process::Process;
 use crate::world::World;
 use crate::{dns, wait};
@@ -35,17 +35,23 @@ impl Servers {
     /// Starts a backend in each pod that has one, a server outside, and the DNS; returns when all of them answer.
     pub async fn start(instance: &Instance, plan: &Plan, world: &World) -> Result<Self> {
         let mut running = Vec::new();
-        for (role, target) in [
-            (Role::ApiNear, plan.api.target()),
-            (Role::ApiFar, plan.api.target()),
-            (Role::Store, plan.store.target()),
+        let every = |role, target| {
+            plan.families().iter().map(move |family| plan.pod(role).at(*family, target)).collect::<Vec<_>>()
+        };
+        for (role, service) in [
+            (Role::ApiNear, &plan.api),
+            (Role::ApiFar, &plan.api),
+            (Role::Store, &plan.store),
+            (Role::First, &plan.headless),
+            (Role::Second, &plan.headless),
+            (Role::HostServer, &plan.agent),
         ] {
-            let pod = plan.pod(role);
-            let at = SocketAddrV4::new(pod.address, target);
-            running.push(start_backend(instance, world.pod(role)?, &pod.name, at).await?);
+            let at = every(role, service.target());
+            running.push(start_backend(instance, world.pod(role)?, &plan.pod(role).name, &at).await?);
         }
-        let outside = SocketAddrV4::new(plan.outside, plan.outside_port);
-        running.push(start_backend(instance, &world.outside, "outside", outside).await?);
+        let outside: Vec<_> =
+            plan.families().iter().map(|family| plan.outside.port(*family, plan.outside_port)).collect();
+        running.push(start_backend(instance, &world.outside, "outside", &outside).await?);
         let mut dns = dns::start(instance, plan, world.pod(Role::Dns)?)?;
         let log = dns.log().to_owned();
         dns.until("its first line", START_LIMIT, async || {
@@ -62,11 +68,15 @@ pub fn server_log(server: &str) -> String {
     format!("{server}.served.jsonl")
 }
 
-async fn start_backend(instance: &Instance, netns: &Netns, name: &str, at: SocketAddrV4) -> Result<Process> {
+async fn start_backend(instance: &Instance, netns: &Netns, name: &str, at: &[SocketAddr]) -> Result<Process> {
     let own = std::env::current_exe().context("cannot find the demo's own program")?;
     let log = instance.file(&server_log(name));
     let mut command = netns.command(own);
-    command.args(["serve", "--listen", &at.to_string(), "--log"]).arg(&log);
+    command.arg("serve");
+    for address in at {
+        command.args(["--listen", &address.to_string()]);
+    }
+    command.arg("--log").arg(&log);
     let mut process =
         Process::start(format!("server {name}"), command, instance.file(&format!("{name}.log")))?;
     // The log is made once the socket listens.
@@ -123,8 +133,10 @@ impl Traffic {
     pub fn start(plan: &Plan, world: &World) -> Result<Self> {
         let tallies = Tallies::default();
         let mut callers = JoinSet::new();
-        for caller in callers_of(plan, world)? {
-            callers.spawn(call_forever(caller, Arc::clone(&tallies)));
+        for family in plan.families() {
+            for caller in callers_of(plan, world, *family)? {
+                callers.spawn(call_forever(caller, Arc::clone(&tallies)));
+            }
         }
         Ok(Self { _callers: callers, tallies })
     }
@@ -146,12 +158,11 @@ impl Traffic {
 /// Number of kinds of calls.
 pub const KINDS: usize = 8;
 
-fn callers_of(plan: &Plan, world: &World) -> Result<[Caller; KINDS]> {
+fn callers_of(plan: &Plan, world: &World, family: Family) -> Result<[Caller; KINDS]> {
     let api = format!("{}.{}", plan.api.name, plan.api.namespace);
-    let api_port = plan.api.frontend().port();
-    let far_pod = SocketAddrV4::new(plan.pod(Role::ApiFar).address, plan.api.target());
-    let node_port =
-        plan.store.ports.iter().find_map(|port| port.node_port).context("no NodePort is planned")?;
+    let api_port = plan.api.port();
+    let far_pod = plan.pod(Role::ApiFar).at(family, plan.api.target());
+    let node_port = plan.store.node_port().context("no NodePort is planned")?;
     let caller = |what, from: &Netns, call, millis, fate| Caller {
         what,
         from: from.clone(),
@@ -162,7 +173,7 @@ fn callers_of(plan: &Plan, world: &World) -> Result<[Caller; KINDS]> {
     let client = world.pod(Role::Client)?;
     let denied = |call: Call| call.patience(DENIED_PATIENCE);
     let outside_url = format!("http://{}:{}/bytes/3000", plan.external_name(), plan.outside_port);
-    let at_node = |address| Call::bytes(SocketAddrV4::new(address, node_port), 8000);
+    let at_node = |address| Call::bytes(SocketAddr::new(address, node_port), 8000);
     Ok([
         caller(
             "Service by name",
@@ -173,23 +184,35 @@ fn callers_of(plan: &Plan, world: &World) -> Result<[Caller; KINDS]> {
         ),
         caller("external name", client, Call::get(outside_url), 2000, Fate::Answered),
         caller("pod address", client, Call::bytes(far_pod, 500), 1500, Fate::Answered),
-        caller("no endpoints", client, Call::bytes(plan.empty.frontend(), 1), 1700, Fate::Refused),
+        caller("no endpoints", client, Call::bytes(plan.empty.frontend(family), 1), 1700, Fate::Refused),
         caller(
             "denied at the callee",
             world.pod(Role::Denied)?,
-            denied(Call::bytes(plan.api.frontend(), 1)),
+            denied(Call::bytes(plan.api.frontend(family), 1)),
             2500,
             Fate::Silence,
         ),
         caller(
             "denied at the caller",
             world.pod(Role::Restricted)?,
-            denied(Call::bytes(plan.store.frontend(), 1)),
+            denied(Call::bytes(plan.store.frontend(family), 1)),
             3000,
             Fate::Silence,
         ),
-        caller("NodePort, far backend", &world.outside, at_node(plan.near.address), 1100, Fate::Answered),
-        caller("NodePort, own backend", &world.outside, at_node(plan.far.address), 1300, Fate::Answered),
+        caller(
+            "NodePort, far backend",
+            &world.outside,
+            at_node(plan.near.address(family)),
+            1100,
+            Fate::Answered,
+        ),
+        caller(
+            "NodePort, own backend",
+            &world.outside,
+            at_node(plan.far.address(family)),
+            1300,
+            Fate::Answered,
+        ),
     ])
 }
 

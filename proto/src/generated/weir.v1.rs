@@ -121,6 +121,14 @@ pub struct FlowDetail {
     /// Ports of the two ends where they are no part of Flow.l4: the ICMP echo identifier.
     #[prost(uint32, tag = "23")]
     pub icmp_id: u32,
+    /// As join_key, of the tuple as it came to this node, where the node translated both ends of it: a node that sent the
+    /// connection here has this as its join_key. 0 where both would be the same, or no other node can have it.
+    #[prost(fixed64, tag = "24")]
+    pub entry_key: u64,
+    /// On the last record of a connection that was found to be part of another: that one's connection_id. Its counters are
+    /// in the other's totals; a sum must take back what it has added of this connection's.
+    #[prost(uint64, tag = "25")]
+    pub merged_into: u64,
 }
 impl ::prost::Name for FlowDetail {
     const NAME: &'static str = "FlowDetail";

@@ -88,12 +88,80 @@ fn joined(flows: &[Flow], message: Option<Flow>) -> Option<Flow> {
     }
     ends(&mut joined, others);
     detail(&mut joined, flows);
+    if let [base, onward @ ..] = chain(flows).as_slice()
+        && !onward.is_empty()
+    {
+        translated_again(&mut joined, base, onward);
+    }
     services(&mut joined, flows);
     verdict(&mut joined, flows);
     if let Some(message) = message {
         joined.l7 = message.l7;
     }
     Some(joined)
+}
+
+/// The base, and the views that it leads to by one translation after another: each came to its node in the form in which it
+/// left the one before.
+fn chain(flows: &[Flow]) -> Vec<&Flow> {
+    let key = |flow: &Flow| flow.weir.as_ref().map_or((0, 0), |detail| (detail.join_key, detail.entry_key));
+    let mut chain: Vec<&Flow> = flows.first().into_iter().collect();
+    while let Some(last) = chain.last().map(|flow| key(flow).0).filter(|key| *key != 0) {
+        let next = flows
+            .iter()
+            .find(|flow| key(flow).1 == last && !chain.iter().any(|known| key(known) == key(flow)));
+        let Some(next) = next else { break };
+        chain.push(next);
+    }
+    chain
+}
+
+/// The first node knows the client and what it called; the last one who answers and what that sees as its client.
+fn translated_again(joined: &mut Flow, base: &Flow, onward: &[&Flow]) {
+    let Some(last) = onward.last() else { return };
+    if let (Some(ip), Some(told)) = (&mut joined.ip, &last.ip) {
+        ip.destination.clone_from(&told.destination);
+    }
+    destination_port(joined, last);
+    joined.destination.clone_from(&last.destination);
+    let nats = || onward.iter().rev().filter_map(|flow| flow.weir.as_ref()?.nat.as_ref());
+    let masquerade = nats().find(|nat| !nat.masquerade.is_empty());
+    let called = base.weir.as_ref().and_then(|detail| detail.nat.as_ref()).filter(|nat| !nat.vip.is_empty());
+    let called = called.or_else(|| nats().rfind(|nat| !nat.vip.is_empty()));
+    let Some(detail) = &mut joined.weir else { return };
+    let nat = detail.nat.get_or_insert_default();
+    if let Some(called) = called {
+        (nat.vip, nat.vip_port) = (called.vip.clone(), called.vip_port);
+    }
+    if let Some(seen) = masquerade {
+        (nat.masquerade, nat.masquerade_port) = (seen.masquerade.clone(), seen.masquerade_port);
+    }
+    nat.set_source(NatSource::Join);
+    if let Some(ip) = &mut joined.ip {
+        ip.source_xlated.clone_from(&nat.masquerade);
+    }
+    if let Some(told) = &last.weir {
+        detail.destination_node.clone_from(&told.destination_node);
+    }
+    // No node has hashed these two ends together.
+    detail.community_id.clear();
+}
+
+fn destination_port(joined: &mut Flow, last: &Flow) {
+    use weir_proto::flow::layer4::Protocol::{Sctp, Tcp, Udp};
+    let protocol = |flow: &Flow| flow.l4.as_ref().and_then(|l4| l4.protocol.clone());
+    let port = match protocol(last) {
+        Some(Tcp(tcp)) => tcp.destination_port,
+        Some(Udp(udp)) => udp.destination_port,
+        Some(Sctp(sctp)) => sctp.destination_port,
+        _ => return,
+    };
+    match joined.l4.as_mut().and_then(|l4| l4.protocol.as_mut()) {
+        Some(Tcp(tcp)) => tcp.destination_port = port,
+        Some(Udp(udp)) => udp.destination_port = port,
+        Some(Sctp(sctp)) => sctp.destination_port = port,
+        _ => {}
+    }
 }
 
 /// What the base does not know of the two ends, from who does; the backend from its own node.

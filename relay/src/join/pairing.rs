@@ -1,6 +1,6 @@
 //! Whether a node's view is one of a connection that others saw: a matter of sequence numbers and lifetimes.
 //!
-//! The join key is equal already. Ports are used again within seconds, so the key alone proves nothing.
+//! Their keys link them already. Ports are used again within seconds, so the key alone proves nothing.
 
 use std::time::Duration;
 
@@ -30,9 +30,11 @@ pub fn fit(row: &Row, record: &Record, allowance: Duration) -> Option<Fit> {
     best
 }
 
-/// One run of a daemon never sees one connection as two.
+/// One run of a daemon never sees one connection as two in one form. It may in two, when another node that translated it has
+/// sent it back.
 fn is_another_of_same_run(sighting: &Sighting, record: &Record) -> bool {
-    sighting.record.node == record.node && sighting.record.place.run == record.place.run
+    let (known, new) = (&sighting.record, record);
+    known.node == new.node && known.place.run == new.place.run && known.view.join_key == new.view.join_key
 }
 
 fn fit_views(one: &View, other: &View, allowance: Duration) -> Option<Fit> {

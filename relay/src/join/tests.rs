@@ -9,6 +9,9 @@ use weir_proto::weir::v1::{
 };
 
 use super::*;
+
+mod translated;
+
 use crate::moment::UnixNanos;
 use crate::node::Place;
 

@@ -43,6 +43,10 @@ pub struct View {
     pub connection: u64,
     /// Equal on all nodes that see the connection; 0 where it has none.
     pub join_key: u64,
+    /// The join key of the node that sent the connection here, where this node translated it; else 0.
+    pub entry_key: u64,
+    /// The node's connection that this one was found to be part of; 0 where it is one of its own.
+    pub merged_into: u64,
     /// First and last packet, the node's clock.
     pub first: UnixNanos,
     /// See `first`.
@@ -263,6 +267,8 @@ fn view(flow: &Flow) -> View {
     View {
         connection: detail.connection_id,
         join_key: detail.join_key,
+        entry_key: detail.entry_key,
+        merged_into: detail.merged_into,
         first: time(&detail.first_packet),
         last: time(&detail.last_packet),
         isn: isn(detail),

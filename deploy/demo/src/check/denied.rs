@@ -10,8 +10,9 @@ use super::Scene;
 use super::row::Row;
 use crate::command::output;
 use crate::curl::Call;
+use crate::kinds::Rules;
 use crate::netns::Netns;
-use crate::plan::{Policy, Role, Service};
+use crate::plan::{Family, Policy, Role, Service};
 use crate::policies;
 use crate::report::Report;
 
@@ -22,27 +23,30 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// curl's exit code for a time-out.
 const TIMED_OUT: u16 = 28;
 
-pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
+pub async fn check(scene: &Scene<'_>, family: Family, report: &mut Report) -> Result<()> {
     let plan = scene.plan;
-    denied(scene, report, Role::Denied, &plan.api, &plan.api_policy).await?;
-    denied(scene, report, Role::Restricted, &plan.store, &plan.egress_policy).await
+    denied(scene, family, report, Role::Denied, &plan.api, &plan.api_policy).await?;
+    denied(scene, family, report, Role::Restricted, &plan.store, &plan.egress_policy).await
 }
 
 async fn denied(
     scene: &Scene<'_>,
+    family: Family,
     report: &mut Report,
     role: Role,
     service: &Service,
     policy: &Policy,
 ) -> Result<()> {
     let caller = scene.plan.pod(role);
-    let before = logged(scene, policy)?;
-    let call = Call::bytes(service.frontend(), 1).patience(PATIENCE);
+    let before = logged(scene, family, policy)?;
+    let call = Call::bytes(service.frontend(family), 1).patience(PATIENCE);
     let (port, curl) = scene.call(scene.world.pod(role)?, call).await?;
-    let after = logged(scene, policy)?;
+    let after = logged(scene, family, policy)?;
 
     let rows = scene
-        .rows(caller.address, &[port], |row| Row::of(row).is_ok_and(|row| !row.detail.rule_names.is_empty()))
+        .rows(caller.address(family), &[port], |row| {
+            Row::of(row).is_ok_and(|row| !row.detail.rule_names.is_empty())
+        })
         .await?;
     let mut about = report.about(NAME, format!("{} from port {port}", caller.path()));
     about.equal("curl's exit code", curl.exit, "curl", TIMED_OUT);
@@ -51,35 +55,51 @@ async fn denied(
     about.equal("client pod", row.client_pod(), "plan", caller.path());
     about.equal("Service", row.service(), "plan", service.path());
     about.equal("verdict", row.verdict(), "curl", "DROPPED");
-    about.equal("rule", row.detail.rule_names.join(","), "iptables -S", policy.log_prefix());
+    about.equal("rule", row.detail.rule_names.join(","), "rules", policy.log_prefix());
     let packets = row.total().packets_forward;
     // The background's calls count on the same rule.
     let counted = after.saturating_sub(before);
     let said = format!("at most {counted}");
-    about.holds("packets logged", packets, "iptables -L", said, packets > 0 && packets <= counted);
-    about.equal("evidence", row.has_evidence(Observation::Logged), "iptables -L", counted > 0);
+    about.holds("packets logged", packets, "rule's counter", said, packets > 0 && packets <= counted);
+    about.equal("evidence", row.has_evidence(Observation::Logged), "rule's counter", counted > 0);
     Ok(())
 }
 
 /// Packets that the policy's NFLOG rules have counted, on all nodes.
-fn logged(scene: &Scene<'_>, policy: &Policy) -> Result<u64> {
+fn logged(scene: &Scene<'_>, family: Family, policy: &Policy) -> Result<u64> {
     let plan = scene.plan;
     let selected = plan.pods.iter().filter(|pod| pod.namespace == policy.namespace && pod.app == policy.app);
     let mut sum = 0;
     for pod in selected {
         let chain = policies::chain(policy, pod);
         for node in [&scene.world.near, &scene.world.far] {
-            sum += counter(node, &chain, &policy.log_prefix())?;
+            sum += match plan.kinds.services {
+                Rules::Iptables => iptables_counter(node, family, &chain, &policy.log_prefix())?,
+                Rules::Nft => nft_counter(node, family, &chain)?,
+            };
         }
     }
     Ok(sum)
 }
 
 /// Packets of the chain's rule that logs with this prefix.
-fn counter(node: &Netns, chain: &str, prefix: &str) -> Result<u64> {
-    let text = output(node.command("iptables").args(["-L", chain, "-v", "-n", "-x"]))?;
+fn iptables_counter(node: &Netns, family: Family, chain: &str, prefix: &str) -> Result<u64> {
+    let program = match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    };
+    let text = output(node.command(program).args(["-L", chain, "-v", "-n", "-x"]))?;
     let line = text.lines().find(|line| line.contains("NFLOG") && line.contains(prefix));
     let line = line.with_context(|| format!("no rule of {chain} logs with {prefix}"))?;
     let packets = line.split_whitespace().next().context("a rule without a counter")?;
+    packets.parse().with_context(|| format!("{packets} is no counter"))
+}
+
+/// Packets that the chain's only counter has counted, which stands before the log.
+fn nft_counter(node: &Netns, family: Family, chain: &str) -> Result<u64> {
+    let words = ["list", "chain", family.keyword(), policies::NFT_TABLE, chain];
+    let text = output(node.command("nft").args(words))?;
+    let mut words = text.split_whitespace().skip_while(|word| *word != "packets");
+    let packets = words.nth(1).with_context(|| format!("{chain} has no counter"))?;
     packets.parse().with_context(|| format!("{packets} is no counter"))
 }

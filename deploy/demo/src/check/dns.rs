@@ -27,13 +27,14 @@ pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
     if !curl.is_success() {
         bail!("the call to {} failed: {curl:?}", plan.external_name());
     }
+    let address = checker.address(plan.family());
     // Nothing else that this pod does needs a name, so all its questions are this look-up's.
     let log = read_log(&scene.instance.file("dnsmasq.log"))?;
-    let asked: Vec<Asked> = log.into_iter().filter(|asked| asked.client == checker.address).collect();
+    let asked: Vec<Asked> = log.into_iter().filter(|asked| asked.client == address).collect();
     let expected = sorted(asked.iter().map(|one| line(one.client_port, &one.question, &one.name, one.known)));
 
     let node = plan.near.name.as_str();
-    let filter = FlowFilter { destination_ip: vec![checker.address.to_string()], ..FlowFilter::default() };
+    let filter = FlowFilter { destination_ip: vec![address.to_string()], ..FlowFilter::default() };
     let mut seen = Vec::new();
     wait::within(LIMIT, async || {
         let flows = scene.relay.flows(filter.clone()).await?;

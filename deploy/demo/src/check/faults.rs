@@ -2,7 +2,6 @@
 //! whether the loss is stated to the unit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,7 +72,7 @@ pub async fn check(scene: &Scene<'_>, stack: &mut Stack, report: &mut Report) ->
 async fn outrun(scene: &Scene<'_>, daemon: &Client) -> Result<()> {
     let plan = scene.plan;
     let from = scene.world.pod(Role::Checker)?;
-    let call = Call::bytes(SocketAddrV4::new(plan.pod(Role::ApiFar).address, plan.api.target()), 1);
+    let call = Call::bytes(plan.pod(Role::ApiFar).at(plan.family(), plan.api.target()), 1);
     let number = async || Ok::<u64, Error>(daemon.status().await?.weir.unwrap_or_default().seq);
     let start = number().await?;
     wait::until("the daemon to be ahead of the relay", OUTRUN_LIMIT, async || {

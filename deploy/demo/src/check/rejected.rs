@@ -6,7 +6,7 @@ use weir_proto::weir::v1::Observation;
 use super::Scene;
 use super::row::Row;
 use crate::curl::Call;
-use crate::plan::Role;
+use crate::plan::{Family, Role};
 use crate::report::Report;
 
 pub const NAME: &str = "no endpoints";
@@ -15,12 +15,12 @@ pub const NAME: &str = "no endpoints";
 const REFUSED: u16 = 7;
 const REJECTED: &str = "CONNECTION_STATE_REJECTED";
 
-pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
+pub async fn check(scene: &Scene<'_>, family: Family, report: &mut Report) -> Result<()> {
     let (plan, checker) = (scene.plan, scene.plan.pod(Role::Checker));
-    let call = Call::bytes(plan.empty.frontend(), 1);
+    let call = Call::bytes(plan.empty.frontend(family), 1);
     let (port, curl) = scene.call(scene.world.pod(Role::Checker)?, call).await?;
     let rows = scene
-        .rows(checker.address, &[port], |row| Row::of(row).is_ok_and(|row| row.state() == REJECTED))
+        .rows(checker.address(family), &[port], |row| Row::of(row).is_ok_and(|row| row.state() == REJECTED))
         .await?;
     let mut about = report.about(NAME, format!("from port {port}"));
     about.equal("curl's exit code", curl.exit, "curl", REFUSED);
@@ -28,8 +28,8 @@ pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
     let row = Row::find(&rows, port)?;
     about.equal("client pod", row.client_pod(), "plan", checker.path());
     about.equal("Service", row.service(), "plan", plan.empty.path());
-    about.equal("called", row.server(), "curl", plan.empty.frontend());
+    about.equal("called", row.server(), "curl", plan.empty.frontend(family));
     about.equal("state", row.state(), "curl", REJECTED);
-    about.equal("ICMP unreachable", row.has_evidence(Observation::IcmpUnreachable), "iptables -S", true);
+    about.equal("ICMP unreachable", row.has_evidence(Observation::IcmpUnreachable), "rules", true);
     Ok(())
 }

@@ -26,6 +26,7 @@ pub const NAME: &str = "replay";
 
 /// Compares what the running daemons recorded with what they said. To be called while they still have their flows.
 pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
+    scene.all_told().await?;
     for node in scene.plan.nodes() {
         // The daemon writes on; both replays read the same bytes.
         let recording = scene.instance.file(&format!("{}.checked.pcapng", node.name));
@@ -62,7 +63,7 @@ fn parse(lines: &str) -> Result<Vec<Flow>> {
 type Stories = BTreeMap<String, Vec<Flow>>;
 
 fn stories(scene: &Scene<'_>, flows: Vec<Flow>) -> Stories {
-    let checker = scene.plan.pod(Role::Checker).address.to_string();
+    let checker = scene.plan.pod(Role::Checker).address(scene.plan.family()).to_string();
     let mut stories = Stories::new();
     for flow in flows {
         if let Some(key) = key(&flow, &checker, scene.next_port.get()) {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use weir_proto::flow::layer4::Protocol;
 use weir_proto::flow::{Endpoint, Flow, Verdict};
 use weir_proto::weir::v1::{
-    Connection, ConnectionState, Counters, Encapsulation, FlowDetail, Nat, Observation, PathPoint,
+    Connection, ConnectionState, Counters, Encapsulation, FlowDetail, Nat, Observation, PathPoint, Role,
 };
 
 /// What stands for something that weir did not say.
@@ -48,14 +48,12 @@ impl<'a> Row<'a> {
 
     /// Address and port of the true client.
     pub fn client(&self) -> String {
-        let address = self.flow.ip.as_ref().map_or(NOTHING, |ip| &ip.source);
-        format!("{address}:{}", ports(self.flow).0)
+        end(self.flow.ip.as_ref().map(|ip| ip.source.as_str()), ports(self.flow).0)
     }
 
     /// Address and port of the true server, or of what was called while no backend is known.
     pub fn server(&self) -> String {
-        let address = self.flow.ip.as_ref().map_or(NOTHING, |ip| &ip.destination);
-        format!("{address}:{}", ports(self.flow).1)
+        end(self.flow.ip.as_ref().map(|ip| ip.destination.as_str()), ports(self.flow).1)
     }
 
     pub fn client_pod(&self) -> String {
@@ -86,13 +84,28 @@ impl<'a> Row<'a> {
     /// The address and port called, where a DNAT replaced them.
     pub fn vip(&self) -> String {
         let nat = self.nat().filter(|nat| !nat.vip.is_empty());
-        nat.map_or(NOTHING.to_owned(), |nat| format!("{}:{}", nat.vip, nat.vip_port))
+        end(nat.map(|nat| nat.vip.as_str()), nat.map_or(0, |nat| nat.vip_port))
     }
 
     /// The address and port that the backend saw, where a SNAT replaced the client's.
     pub fn masquerade(&self) -> String {
         let nat = self.nat().filter(|nat| !nat.masquerade.is_empty());
-        nat.map_or(NOTHING.to_owned(), |nat| format!("{}:{}", nat.masquerade, nat.masquerade_port))
+        end(nat.map(|nat| nat.masquerade.as_str()), nat.map_or(0, |nat| nat.masquerade_port))
+    }
+
+    /// How the translation was learnt.
+    pub fn learnt(&self) -> &'static str {
+        self.nat().map_or(NOTHING, |nat| nat.source().as_str_name())
+    }
+
+    /// The devices that a node saw the client's packets on, in the order of time: pods' by their role, others by name.
+    pub fn path(&self, node: &str) -> String {
+        let sighting = self.connection.sightings.iter().find(|flow| flow.node_name == node);
+        let path = sighting.and_then(|flow| flow.weir.as_ref()).map(|detail| detail.path.as_slice());
+        let mut points: Vec<&PathPoint> = path.unwrap_or_default().iter().filter(|at| carries(at)).collect();
+        points.sort_by_key(|point| point.first.map(|at| (at.seconds, at.nanos)));
+        let told: Vec<String> = points.into_iter().map(step).collect();
+        told.join(" > ")
     }
 
     pub fn total(&self) -> Counters {
@@ -130,6 +143,24 @@ impl<'a> Row<'a> {
         let details = flows.filter_map(|flow| flow.weir.as_ref());
         details.flat_map(|detail| &detail.evidence).any(|evidence| evidence.observation() == wanted)
     }
+}
+
+fn carries(point: &PathPoint) -> bool {
+    point.counters.is_some_and(|counters| counters.packets_forward > 0)
+}
+
+fn step(point: &PathPoint) -> String {
+    let device = if point.role() == Role::PodVeth { "pod" } else { &point.device };
+    let way = if point.inbound { "in" } else { "out" };
+    let tunnel = if point.tunnel.is_some() { " tunnelled" } else { "" };
+    format!("{device} {way}{tunnel}")
+}
+
+/// An address with its port, as everybody else writes it too.
+fn end(address: Option<&str>, port: impl Into<u32>) -> String {
+    let Some(address) = address else { return NOTHING.to_owned() };
+    let port = port.into();
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 fn pod(endpoint: Option<&Endpoint>) -> String {

@@ -2,12 +2,14 @@
 //!
 //! The shape is always the same, so that every check finds its calls; names, addresses and ports are drawn.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
-    Allow, Direction, Network, Node, Place, Plan, Pod, Policy, Protocol, Role, Service, ServicePort,
+    Addresses, Allow, Controller, Direction, Network, Node, Place, Plan, Pod, Policy, Protocol, Reach, Role,
+    Service, ServicePort,
 };
 use crate::draw::Draw;
+use crate::kinds::Kinds;
 
 const NODE_NAMES: &[&str] =
     &["alder", "birch", "cedar", "elm", "hazel", "larch", "maple", "rowan", "spruce", "willow"];
@@ -20,22 +22,25 @@ const RESTRICTED: &[&str] = &["mailer", "indexer", "thumbnailer", "archiver"];
 const APIS: &[&str] = &["api", "catalog", "ledger", "cart", "inventory"];
 const STORES: &[&str] = &["landing", "gallery", "storefront", "docs"];
 const EMPTY: &[&str] = &["search", "recommend", "legacy", "quotes"];
+const SETS: &[&str] = &["db", "queue", "cache", "broker"];
+const AGENTS: &[&str] = &["node-agent", "node-metrics", "node-logs"];
 const EXTERNAL: &[&str] =
     &["www.supplier.example", "api.carrier.example", "files.partner.example", "status.bank.example"];
 
 impl Plan {
-    /// Draws a world.
-    pub fn draw(seed: u64) -> Self {
+    /// Draws a world. The kinds decide what of it is made, and never what is drawn.
+    pub fn draw(seed: u64, kinds: Kinds) -> Self {
         let draw = &mut Draw::new(seed);
         let (near, far, ranges) = draw_nodes(draw);
         let cast = Cast::draw(draw);
         let pods = cast.pods(draw, &near, &far);
-        let services = cast.services(draw, ranges.services);
+        let services = cast.services(draw, &ranges);
         let (api_policy, egress_policy) = cast.policies(&services);
-        let [api, store, dns, empty] = services;
+        let [api, store, dns, empty, headless, session, primary, agent, edge] = services;
         let ended_pod = ended(draw, &pods, &cast);
         Self {
             seed,
+            kinds,
             underlay: ranges.underlay,
             world: ranges.world,
             outside: ranges.world.at(draw.byte(2, 254)),
@@ -47,11 +52,17 @@ impl Plan {
             store,
             dns,
             empty,
+            headless,
+            session,
+            primary,
+            agent,
+            edge,
             api_policy,
             egress_policy,
             ended_pod,
             external_names: draw.several(EXTERNAL, 2).into_iter().map(str::to_owned).collect(),
             outside_port: draw.port(8000, 8999),
+            store_host_port: draw.port(7000, 7999),
         }
     }
 }
@@ -61,16 +72,31 @@ struct Ranges {
     world: Network,
     pods: Network,
     services: Network,
+    balancers: Network,
+}
+
+/// A network of both families: in IPv6 a /64 of this number in the world's own range (RFC 4193).
+fn network(ula: [u16; 3], number: u16, base: [u8; 4], v4_length: u8, v6_length: u8) -> Network {
+    let [one, two, three] = ula;
+    let v6 = Ipv6Addr::new(one, two, three, number, 0, 0, 0, 0);
+    Network { base: Addresses { v4: Ipv4Addr::from(base), v6 }, v4_length, v6_length }
 }
 
 fn draw_nodes(draw: &mut Draw) -> (Node, Node, Ranges) {
     let seconds = draw.several_bytes(16, 250, 2);
     let second = |at: usize| seconds.get(at).copied().unwrap_or(96);
+    let mut pair = || u16::from_be_bytes([draw.byte(0, 255), draw.byte(0, 255)]);
+    let ula = [0xfd00 | pair() >> 8, pair(), pair()];
+    // Pods have 256 networks of a /56, numbered from there on.
+    let pod_network = |block: u8, v4_length, v6_length| {
+        network(ula, 0x1000 + u16::from(block), [10, second(0), block, 0], v4_length, v6_length)
+    };
     let ranges = Ranges {
-        underlay: Network { base: Ipv4Addr::new(192, 168, draw.byte(0, 255), 0), length: 24 },
-        world: Network { base: Ipv4Addr::new(203, 0, 113, 0), length: 24 },
-        pods: Network { base: Ipv4Addr::new(10, second(0), 0, 0), length: 16 },
-        services: Network { base: Ipv4Addr::new(10, second(1), 0, 0), length: 16 },
+        underlay: network(ula, 0x20, [192, 168, draw.byte(0, 255), 0], 24, 64),
+        world: network([0x2001, 0xdb8, 0x113], 0, [203, 0, 113, 0], 24, 64),
+        pods: pod_network(0, 16, 56),
+        services: network(ula, 0x30, [10, second(1), 0, 0], 16, 112),
+        balancers: network([0x2001, 0xdb8, 0x51], 0, [198, 51, 100, 0], 24, 64),
     };
     let names = draw.several(NODE_NAMES, 2);
     let addresses = draw.several_bytes(2, 254, 2);
@@ -78,12 +104,9 @@ fn draw_nodes(draw: &mut Draw) -> (Node, Node, Ranges) {
     let mut node = |place, at: usize| Node {
         place,
         name: names.get(at).copied().unwrap_or("node").to_owned(),
-        address: ranges.underlay.at(addresses.get(at).copied().unwrap_or(2)),
-        pods: Network {
-            base: Ipv4Addr::new(10, second(0), blocks.get(at).copied().unwrap_or(0), 0),
-            length: 24,
-        },
-        overlay_mac: draw.mac(),
+        addresses: ranges.underlay.at(addresses.get(at).copied().unwrap_or(2)),
+        pods: pod_network(blocks.get(at).copied().unwrap_or(0), 24, 64),
+        overlay_macs: [draw.mac(), draw.mac()],
     };
     (node(Place::Near, 0), node(Place::Far, 1), ranges)
 }
@@ -99,6 +122,8 @@ struct Cast {
     api: String,
     store: String,
     empty: String,
+    set: String,
+    agent: String,
 }
 
 impl Cast {
@@ -114,76 +139,103 @@ impl Cast {
             api: one(APIS),
             store: one(STORES),
             empty: one(EMPTY),
+            set: one(SETS),
+            agent: one(AGENTS),
             front: namespaces.first().copied().unwrap_or("shop").to_owned(),
             back: namespaces.last().copied().unwrap_or("orders").to_owned(),
         }
     }
 
     fn pods(&self, draw: &mut Draw, near: &Node, far: &Node) -> Vec<Pod> {
-        let api_hash = draw.name_suffix(9);
-        let hosts = draw.several_bytes(2, 254, 8);
+        let system = "kube-system";
+        let (front, back) = (self.front.as_str(), self.back.as_str());
         let cast = [
-            (Role::Client, &self.front, &self.client, near),
-            (Role::Checker, &self.front, &self.checker, near),
-            (Role::Denied, &self.front, &self.denied, near),
-            (Role::Restricted, &self.front, &self.restricted, near),
-            (Role::ApiNear, &self.back, &self.api, near),
-            (Role::ApiFar, &self.back, &self.api, far),
-            (Role::Store, &self.back, &self.store, far),
+            (Role::Client, front, self.client.as_str(), near),
+            (Role::Checker, front, &self.checker, near),
+            (Role::Denied, front, &self.denied, near),
+            (Role::Restricted, front, &self.restricted, near),
+            (Role::ApiNear, back, &self.api, near),
+            (Role::ApiFar, back, &self.api, far),
+            (Role::Store, back, &self.store, far),
+            (Role::Dns, system, "coredns", far),
+            (Role::First, back, &self.set, near),
+            (Role::Second, back, &self.set, far),
+            (Role::HostServer, system, &self.agent, far),
+            (Role::HostClient, system, &self.agent, near),
         ];
-        let system = ("kube-system".to_owned(), "coredns".to_owned());
+        let hosts = draw.several_bytes(2, 254, cast.len());
+        let mut hashes: Vec<(&str, String)> = Vec::new();
         let mut pods = Vec::new();
-        for (at, (role, namespace, app, node)) in
-            cast.into_iter().chain([(Role::Dns, &system.0, &system.1, far)]).enumerate()
-        {
-            let own_hash = draw.name_suffix(9);
-            let hash = if app == &self.api { api_hash.clone() } else { own_hash };
+        for ((role, namespace, app, node), host) in cast.into_iter().zip(hosts) {
+            let known = hashes.iter().find(|(theirs, _)| *theirs == app).map(|(_, hash)| hash.clone());
+            let hash = known.unwrap_or_else(|| draw.name_suffix(9));
+            hashes.push((app, hash.clone()));
+            let controller = controller(role);
+            let host_network = controller == Controller::DaemonSet;
             pods.push(Pod {
                 role,
-                namespace: namespace.clone(),
-                name: format!("{app}-{hash}-{}", draw.name_suffix(5)),
-                app: app.clone(),
+                namespace: namespace.to_owned(),
+                name: pod_name(draw, role, app, &hash),
+                app: app.to_owned(),
+                controller,
                 template_hash: hash,
                 place: node.place,
-                address: node.pods.at(hosts.get(at).copied().unwrap_or(2)),
+                addresses: if host_network { node.addresses } else { node.pods.at(host) },
+                host_network,
                 veth: format!("veth{}", draw.hex(8)),
             });
         }
         pods
     }
 
-    /// API, store, DNS and the one without endpoints.
-    fn services(&self, draw: &mut Draw, range: Network) -> [Service; 4] {
-        let [one, two, ..] = range.base.octets();
-        let addresses: Vec<Ipv4Addr> = draw
-            .several_bytes(1, 254, 3)
+    fn services(&self, draw: &mut Draw, ranges: &Ranges) -> [Service; 9] {
+        let addresses: Vec<Addresses> = draw
+            .several_bytes(1, 254, 7)
             .into_iter()
-            .map(|third| Ipv4Addr::new(one, two, third, draw.byte(1, 254)))
+            .map(|third| ranges.services.at_pair(third, draw.byte(1, 254)))
             .collect();
-        let address = |at: usize| addresses.get(at).copied().unwrap_or(range.base);
-        let ports = draw.several(&[80, 8080, 8000, 8888, 9000, 9090], 3);
+        let ports = draw.several(&[80, 8080, 8000, 8888, 9000, 9090, 8081], 7);
         let targets = [draw.port(3000, 5999), draw.port(6000, 7999), draw.port(8500, 9999)];
-        let node_port = draw.port(30000, 32767);
-        let service = |at: usize, namespace: &str, name: &str, node_port, backends: &[Role]| Service {
-            namespace: namespace.to_owned(),
+        let [set_target, agent_target] = [draw.port(3000, 5999), draw.port(9100, 9999)];
+        let port = |at: usize, target: u16, node_port| ServicePort {
+            name: "http".to_owned(),
+            protocol: Protocol::Tcp,
+            port: ports.get(at).copied().unwrap_or(80),
+            target,
+            node_port,
+        };
+        let service = |at: usize, name: &str, selects: &str, target, backends: &[Role]| Service {
+            namespace: self.back.clone(),
             name: name.to_owned(),
-            address: address(at),
-            ports: vec![ServicePort {
-                name: "http".to_owned(),
-                protocol: Protocol::Tcp,
-                port: ports.get(at).copied().unwrap_or(80),
-                target: targets.get(at).copied().unwrap_or(8080),
-                node_port,
-            }],
+            addresses: addresses.get(at).copied().unwrap_or(Addresses::NONE),
+            reach: Reach::ClusterIp,
+            sticky: false,
+            ports: vec![port(at, target, None)],
+            selects: selects.to_owned(),
             backends: backends.to_vec(),
         };
-        let api = service(0, &self.back, &self.api, None, &[Role::ApiNear, Role::ApiFar]);
-        let store = service(1, &self.back, &self.store, Some(node_port), &[Role::Store]);
-        let empty = service(2, &self.back, &self.empty, None, &[]);
-        [api, store, dns_service(Ipv4Addr::new(one, two, 0, 10)), empty]
+        let [api_target, store_target, empty_target] = targets;
+        let api = service(0, &self.api, &self.api, api_target, &[Role::ApiNear, Role::ApiFar]);
+        let mut store = service(1, &self.store, &self.store, store_target, &[Role::Store]);
+        store.ports = vec![port(1, store_target, Some(draw.port(30000, 31999)))];
+        let empty = service(2, &self.empty, &self.empty, empty_target, &[]);
+        let set = [Role::First, Role::Second];
+        let mut headless = service(3, &self.set, &self.set, set_target, &set);
+        headless.ports = vec![port(3, set_target, None)];
+        headless.reach = Reach::Headless;
+        headless.addresses = Addresses::NONE;
+        let mut session = service(3, &format!("{}-session", self.set), &self.set, set_target, &set);
+        session.sticky = true;
+        let primary = service(4, &format!("{}-primary", self.set), &self.set, set_target, &set[..1]);
+        let mut agent = service(5, &self.agent, &self.agent, agent_target, &[Role::HostServer]);
+        "kube-system".clone_into(&mut agent.namespace);
+        let mut edge = service(6, &format!("{}-edge", self.store), &self.store, store_target, &[Role::Store]);
+        edge.reach = Reach::LoadBalancer(ranges.balancers.at(draw.byte(1, 254)));
+        let dns = dns_service(ranges.services.at_pair(0, 10));
+        [api, store, dns, empty, headless, session, primary, agent, edge]
     }
 
-    fn policies(&self, [api, store, dns, _]: &[Service; 4]) -> (Policy, Policy) {
+    fn policies(&self, [api, store, dns, ..]: &[Service; 9]) -> (Policy, Policy) {
         let api_policy = Policy {
             namespace: self.back.clone(),
             name: format!("{}-ingress", self.api),
@@ -217,7 +269,26 @@ impl Cast {
     }
 }
 
-fn dns_service(address: Ipv4Addr) -> Service {
+fn controller(role: Role) -> Controller {
+    match role {
+        Role::First | Role::Second => Controller::StatefulSet,
+        Role::HostServer | Role::HostClient => Controller::DaemonSet,
+        _ => Controller::Deployment,
+    }
+}
+
+/// As the controllers name their pods.
+fn pod_name(draw: &mut Draw, role: Role, app: &str, hash: &str) -> String {
+    let suffix = draw.name_suffix(5);
+    match role {
+        Role::First => format!("{app}-0"),
+        Role::Second => format!("{app}-1"),
+        Role::HostServer | Role::HostClient => format!("{app}-{suffix}"),
+        _ => format!("{app}-{hash}-{suffix}"),
+    }
+}
+
+fn dns_service(addresses: Addresses) -> Service {
     let port = |name: &str, protocol| ServicePort {
         name: name.to_owned(),
         protocol,
@@ -228,25 +299,30 @@ fn dns_service(address: Ipv4Addr) -> Service {
     Service {
         namespace: "kube-system".to_owned(),
         name: "kube-dns".to_owned(),
-        address,
+        addresses,
+        reach: Reach::ClusterIp,
+        sticky: false,
+        selects: "coredns".to_owned(),
         ports: vec![port("dns", Protocol::Udp), port("dns-tcp", Protocol::Tcp)],
         backends: vec![Role::Dns],
     }
 }
 
 fn ended(draw: &mut Draw, pods: &[Pod], cast: &Cast) -> Pod {
-    let (place, address) = pods
+    let (place, addresses) = pods
         .iter()
         .find(|pod| pod.role == Role::Client)
-        .map_or((Place::Near, Ipv4Addr::UNSPECIFIED), |client| (client.place, client.address));
+        .map_or((Place::Near, Addresses::NONE), |client| (client.place, client.addresses));
     Pod {
         role: Role::Client,
         namespace: cast.back.clone(),
         name: format!("migrate-{}", draw.name_suffix(5)),
         app: "migrate".to_owned(),
+        controller: Controller::Deployment,
         template_hash: String::new(),
         place,
-        address,
+        addresses,
+        host_network: false,
         veth: String::new(),
     }
 }
