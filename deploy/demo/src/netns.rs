@@ -62,6 +62,11 @@ impl Netns {
         run(self.plain("sh").args(["-c", write, name, value]))
     }
 
+    /// Reads a file as programs in the namespace see it.
+    pub fn cat(&self, file: &str) -> Result<String> {
+        output(self.plain("cat").arg(file))
+    }
+
     /// Loads rules with `iptables-restore`.
     pub fn restore_rules(&self, rules: &str) -> Result<()> {
         feed(&mut self.plain("iptables-restore"), rules)
