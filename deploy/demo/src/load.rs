@@ -23,7 +23,7 @@ const SHORT_ANSWER: usize = 200;
 const LONG_ANSWER: usize = 60_000;
 const LONG_EVERY: u64 = 64;
 /// A kept connection asks this often.
-const KEPT_PACE: Duration = Duration::from_millis(10);
+const KEPT_PACE: Duration = Duration::from_millis(14);
 /// New short connections are begun together this often.
 const SHORT_PACE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ use crate::world::World;
 use crate::{cluster, say, wait};
 
 /// Short connections begun a second in each of the two pods.
-const PER_SECOND: u64 = 600;
+const PER_SECOND: u64 = 450;
 /// Connections that stay, in each of the two pods.
 const KEPT: usize = 24;
 /// Kernel buffers of the recorder, MiB: the machine is busy with the load too.
@@ -41,7 +41,7 @@ pub struct RecordingArgs {
     #[arg(long, default_value_t = 100_000)]
     connections: u64,
     /// Frames, at least.
-    #[arg(long, default_value_t = 5_000_000)]
+    #[arg(long, default_value_t = 5_200_000)]
     frames: u64,
     /// Stop after so many seconds, whatever was reached.
     #[arg(long, default_value_t = 600)]
