@@ -87,8 +87,7 @@ impl Results {
             let _ = writeln!(table, "| {what} | {} {unit} |", readable(*value));
         }
         let Self { command, machine, date, commit, profile, .. } = self;
-        let _ =
-            writeln!(table, "\n`{command}` on {date}, commit {commit}, profile `{profile}`.\n{machine}.");
+        let _ = writeln!(table, "\n`{command}` on {date}, commit {commit}, profile `{profile}`.\n{machine}.");
         table
     }
 }
@@ -132,7 +131,8 @@ pub fn with_tables(text: &str, results: &[(String, Results)]) -> Result<String> 
     }
     written += rest;
     let last = last.context("the text has no table of results")?;
-    let more: String = missing.iter().map(|(name, results)| format!("\n\n{}", marked(name, results))).collect();
+    let more: String =
+        missing.iter().map(|(name, results)| format!("\n\n{}", marked(name, results))).collect();
     written.insert_str(last, &more);
     Ok(written)
 }

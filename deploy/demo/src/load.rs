@@ -121,7 +121,9 @@ async fn keep_asking(to: SocketAddr) -> Result<()> {
         clock.tick().await;
         let length = if number.is_multiple_of(LONG_EVERY) { LONG_ANSWER } else { SHORT_ANSWER };
         stream.write_all(request(length, "keep-alive").as_bytes()).await?;
-        timeout(PATIENCE, read_answer(&mut stream, &mut buffer, length)).await.context("no answer in time")??;
+        timeout(PATIENCE, read_answer(&mut stream, &mut buffer, length))
+            .await
+            .context("no answer in time")??;
     }
     Ok(())
 }
