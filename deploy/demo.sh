@@ -5,6 +5,7 @@
 #   deploy/demo.sh            the world, and weir's screen on it until `q`
 #   deploy/demo.sh --check    the same without a terminal: what weir says against what everybody else says
 #   deploy/demo.sh up         stays up and says how to look; `down` ends it
+#   deploy/demo.sh record F   a node under load, recorded into the file F (--connections N --frames N), for benchmarks
 #   --seed N                  the world that an earlier run has drawn
 #   --pods, --services, --family   other kinds of world; `--help` lists them
 set -euo pipefail

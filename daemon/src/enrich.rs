@@ -17,8 +17,7 @@ mod service;
 mod summary;
 mod verdict;
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::{Emitter, Flow, FlowType, TraceReason, TrafficDirection};
 use weir_proto::place::{MAX_SEQ, NodeHash, Place, PlaceError};

@@ -3,14 +3,12 @@
 //! The same for live traffic and for files. Pure like its stages: the time is that of the packets, or handed in while there
 //! are none. What could not be decoded or was lost is counted here.
 
-use std::collections::HashMap;
-
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::Flow;
 
-use crate::capture::{Batch, Input, Interface, InterfaceId, Loss, Role};
+use crate::capture::{Batch, Input, Loss, Role};
 use crate::decode::{self, Undecodable};
-use crate::enrich::Enricher;
+use crate::enrich::{Enricher, Interfaces};
 use crate::track::Tracker;
 
 /// What comes out.
@@ -42,7 +40,7 @@ pub struct Pipeline {
     decode: decode::Settings,
     tracker: Tracker,
     enricher: Enricher,
-    interfaces: HashMap<InterfaceId, Interface>,
+    interfaces: Interfaces,
     counts: Counts,
 }
 
@@ -50,7 +48,7 @@ impl Pipeline {
     /// The stages, ready to begin.
     #[must_use]
     pub fn new(decode: decode::Settings, tracker: Tracker, enricher: Enricher) -> Self {
-        Self { decode, tracker, enricher, interfaces: HashMap::new(), counts: Counts::default() }
+        Self { decode, tracker, enricher, interfaces: Interfaces::new(), counts: Counts::default() }
     }
 
     /// What was counted so far.

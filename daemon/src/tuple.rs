@@ -4,6 +4,7 @@
 //! looks them up. A tuple says nothing about who is the client; [`FormKey`] is the same for both directions.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 /// An IP protocol number (IANA "Assigned Internet Protocol Numbers").
@@ -40,7 +41,7 @@ impl fmt::Display for IpProtocol {
 
 /// Protocol, source and destination of a packet. Ports are 0 where the protocol has none; for ICMP echo both are the
 /// identifier, so that request and reply are each other's reverse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tuple {
     /// IP protocol number.
     pub protocol: IpProtocol,
@@ -67,6 +68,24 @@ impl Tuple {
     #[must_use]
     pub fn form(self) -> FormKey {
         FormKey(if self.source <= self.destination { self } else { self.reversed() })
+    }
+}
+
+/// Every packet is looked up by its tuple, so it is hashed in whole words: over IPv4 an end is one.
+impl Hash for Tuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(self.protocol.0);
+        for end in [self.source, self.destination] {
+            match end {
+                SocketAddr::V4(end) => {
+                    state.write_u64(u64::from(u32::from(*end.ip())) << 16 | u64::from(end.port()));
+                }
+                SocketAddr::V6(end) => {
+                    state.write_u128(u128::from(*end.ip()));
+                    state.write_u16(end.port());
+                }
+            }
+        }
     }
 }
 

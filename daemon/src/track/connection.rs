@@ -231,6 +231,11 @@ impl Connection {
         self.emission.merged_into
     }
 
+    /// True if something was counted that was not told yet.
+    pub(super) fn has_untold(&self) -> bool {
+        self.path.get(self.measured).is_some_and(|point| point.counters.exceeds(&self.emission.told))
+    }
+
     /// True if `observation` was made.
     #[must_use]
     pub fn observed(&self, observation: Observation) -> bool {

@@ -41,6 +41,16 @@ impl Counts {
         }
     }
 
+    /// True if any count is greater.
+    #[must_use]
+    pub const fn exceeds(&self, other: &Self) -> bool {
+        self.packets > other.packets
+            || self.wire_packets > other.wire_packets
+            || self.ip_bytes > other.ip_bytes
+            || self.frame_bytes > other.frame_bytes
+            || self.payload_bytes > other.payload_bytes
+    }
+
     /// What was counted since `earlier`; 0 where a changed measuring point made it less.
     #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
@@ -85,6 +95,12 @@ impl Counters {
             forward: self.forward.at_least(&least.forward),
             reverse: self.reverse.at_least(&least.reverse),
         }
+    }
+
+    /// True if any count of either way is greater.
+    #[must_use]
+    pub const fn exceeds(&self, other: &Self) -> bool {
+        self.forward.exceeds(&other.forward) || self.reverse.exceeds(&other.reverse)
     }
 
     /// Swaps the ways, when the client turns out to be the other end.

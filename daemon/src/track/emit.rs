@@ -218,8 +218,7 @@ const fn is_news(state: State) -> bool {
 }
 
 fn tell_periodic(connection: &mut Connection, now: UnixNanos, settings: &Settings, sink: Sink<'_>) {
-    let quiet = connection.total() == connection.emission.told;
-    if !quiet && now.nanos_since(connection.emission.told_at) >= settings.periodic_ns {
+    if connection.has_untold() && now.nanos_since(connection.emission.told_at) >= settings.periodic_ns {
         tell(connection, Reason::Periodic, None, now, sink);
     }
 }
@@ -314,8 +313,8 @@ fn next_due(connection: &Connection, settings: &Settings) -> UnixNanos {
         return soon.into_iter().fold(tombstone_due(connection, settings), UnixNanos::min);
     }
     let settle = (!emission.settled).then_some(emission.settle_at);
-    let quiet = connection.total() == emission.told;
-    let periodic = (!quiet && emission.settled).then_some(emission.told_at.plus_nanos(settings.periodic_ns));
+    let periodic = (emission.settled && connection.has_untold())
+        .then_some(emission.told_at.plus_nanos(settings.periodic_ns));
     let times = [settle, periodic, unanswered_at(connection, settings), over_due(connection, settings)];
     times.into_iter().flatten().fold(idle_at(connection, settings), UnixNanos::min)
 }

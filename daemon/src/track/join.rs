@@ -18,6 +18,11 @@ use crate::tuple::{IpProtocol, Tuple};
 const PRINTS: u8 = 8;
 /// Forms of one connection: client's, after DNAT, after SNAT, and the same on the other side of a node.
 const MAX_FORMS: usize = 6;
+/// Room that a connection is given when it begins, so that its later packets allocate nothing: before and behind one DNAT, three
+/// devices of a node, seen delivered and answered.
+const USUAL_FORMS: usize = 2;
+const USUAL_PATH: usize = 3;
+const USUAL_EVIDENCE: usize = 2;
 
 impl Tracker {
     /// Finds or begins the connection of a packet that has ports.
@@ -138,22 +143,24 @@ impl Tracker {
         self.next_id += 1;
         self.stats.begun += 1;
         let due = self.now.plus_nanos(self.settings.settle_ns);
+        let mut forms = Vec::with_capacity(USUAL_FORMS);
+        forms.push(tuple);
         let connection = Connection {
             id,
-            forms: vec![tuple],
+            forms,
             original: 0,
             backend: 0,
             nat_source: None,
             conntrack: false,
             zone: 0,
-            path: Vec::new(),
+            path: Vec::with_capacity(USUAL_PATH),
             measured: 0,
             state: State::Opening,
             first_packet: at,
             last_packet: at,
             tcp: (tuple.protocol == IpProtocol::TCP).then(Default::default),
             dns: None,
-            evidence: Vec::new(),
+            evidence: Vec::with_capacity(USUAL_EVIDENCE),
             logged_in_passing: false,
             rule_names: Vec::new(),
             gaps,

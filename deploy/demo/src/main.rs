@@ -13,10 +13,12 @@ mod dns;
 mod draw;
 mod instance;
 mod kinds;
+mod load;
 mod netns;
 mod plan;
 mod policies;
 mod process;
+mod recording;
 mod report;
 mod serve;
 mod services;
@@ -80,9 +82,14 @@ enum Mode {
         /// Only the demo of this name, as it calls itself when it begins.
         name: Option<String>,
     },
+    /// Records a node under load into a capture file, for benchmarks.
+    Record(recording::RecordingArgs),
     /// Runs a backend's HTTP server.
     #[command(hide = true)]
     Serve(serve::ServeArgs),
+    /// Calls a Service, often.
+    #[command(hide = true)]
+    Load(load::LoadArgs),
 }
 
 /// Prints a line for the person who started the demo. A closed terminal is no reason to leave a world behind.
@@ -105,6 +112,9 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> Result<ExitCode> {
     if let Some(Mode::Serve(serve)) = &args.mode {
         return serve::serve(serve).await.map(|()| ExitCode::SUCCESS);
+    }
+    if let Some(Mode::Load(load)) = &args.mode {
+        return load::run(load).await.map(|()| ExitCode::SUCCESS);
     }
     if !rustix::process::geteuid().is_root() {
         bail!("needs root, for network namespaces and packet capture: try `sudo deploy/demo.sh`");
@@ -139,6 +149,9 @@ async fn demonstrate(args: &Args) -> Result<ExitCode> {
     // Declared first, dropped last.
     let instance = Instance::create()?;
     say(format_args!("demo {} with --seed {}: making the world", instance.id(), plan.seed));
+    if let Some(Mode::Record(record)) = &args.mode {
+        return recording::make(record, &instance, &plan).await.map(|()| ExitCode::SUCCESS);
+    }
     let world = World::build(&instance, &plan)?;
     let manifest = cluster::manifest(&plan, jiff::Timestamp::now());
     std::fs::write(stack::cluster_file(&instance), manifest)

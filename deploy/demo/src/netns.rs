@@ -71,6 +71,11 @@ impl Netns {
         run(self.plain("sh").args(["-c", write, name, value]))
     }
 
+    /// Reads a file as programs in the namespace see it.
+    pub fn cat(&self, file: &str) -> Result<String> {
+        output(self.plain("cat").arg(file))
+    }
+
     /// Loads rules with `iptables-restore` or its like for IPv6.
     pub fn restore_rules(&self, family: Family, rules: &str) -> Result<()> {
         let program = match family {

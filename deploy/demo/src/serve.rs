@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::load;
+
 /// The largest body that may be asked for, and that is read of a request.
 const LARGEST_BODY: usize = 1 << 20;
 
@@ -97,7 +99,9 @@ async fn answer(
         Ok(body) => (StatusCode::OK, body.to_bytes().len()),
         Err(_) => (StatusCode::PAYLOAD_TOO_LARGE, 0),
     };
-    let length = head.uri.path().strip_prefix("/bytes/").and_then(|count| count.parse().ok()).unwrap_or(0);
+    let load = head.uri.path().strip_prefix(load::PATH);
+    let count = load.or_else(|| head.uri.path().strip_prefix("/bytes/"));
+    let length = count.and_then(|count| count.parse().ok()).unwrap_or(0);
     let content = Bytes::from(vec![b'w'; usize::min(length, LARGEST_BODY)]);
     let served = Served {
         client,
@@ -108,7 +112,9 @@ async fn answer(
         received,
         sent: content.len(),
     };
-    write_line(&log, &served);
+    if load.is_none() {
+        write_line(&log, &served);
+    }
     let mut response = Response::new(Full::new(content));
     *response.status_mut() = status;
     Ok(response)
