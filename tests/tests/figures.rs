@@ -1,7 +1,5 @@
 //! The README's figures are those of the committed results, to the digit. `WEIR_GENERATE=1` writes the tables anew.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use weir_tests::{results, root};
 
 #[test]
