@@ -53,7 +53,7 @@ impl Stage {
                 recorded.each(|taken| {
                     taken.give(&mut tracker, &mut |event| {
                         black_box(event);
-                    })
+                    });
                 });
                 begun.elapsed()
             }
