@@ -292,8 +292,9 @@ fn compare_way(
     about.equal("seen by", row.nodes(), "plan", names.join(","));
     let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(()) };
     if let Some(client) = kind.client.filter(|pod| !pod.host_network) {
-        let path = client_path(scene, kind, client, backend);
-        about.equal("path, client's node", row.path(names[0]), "topology", path);
+        let (path, seen) = (client_path(scene, kind, client, backend), row.path(names[0]));
+        let same = path == seen || path == around_stale_neighbour(&seen);
+        about.holds("path, client's node", seen, "topology", path, same);
     }
     if first == last {
         return Ok(());
@@ -314,6 +315,13 @@ fn compare_way(
     let same = keys.len() == 2 && keys.iter().all(|key| *key != 0 && Some(key) == keys.first());
     about.holds("join key", format!("{keys:x?}"), "both nodes", "the same", same);
     Ok(())
+}
+
+/// What a bridge translates to another of its pods it hands on by itself only while the neighbour's address is known to be
+/// right; else its own device sends the packet, which may resolve it (br_nf_pre_routing_finish_bridge in
+/// net/bridge/br_netfilter_hooks.c). Both are right, and nothing outside the kernel tells which it was.
+fn around_stale_neighbour(seen: &str) -> String {
+    seen.replace("pod in > cni0 out > pod out", "pod in > pod out")
 }
 
 /// The devices that a pod's packets pass on its own node.
