@@ -13,8 +13,9 @@ use weir_cluster::UnixNanos;
 use super::{LiveError, Settings};
 use crate::capture::{Direction, Frame, InterfaceId, LinkType};
 
-/// The kernel hands a ring's block over at the latest so many milliseconds after it was begun.
-pub const RETIRE_MS: i32 = 10;
+/// The kernel hands a ring's block over at the latest so many milliseconds after it was begun. Less makes flows no fresher
+/// than their settling does, and uses up the blocks of a quiet ring sooner.
+pub const RETIRE_MS: i32 = 20;
 /// Frames read from one handle before the others have their turn.
 const TURN: usize = 4096;
 /// `BPF_RET | BPF_K`.
