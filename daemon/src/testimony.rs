@@ -31,6 +31,8 @@ pub struct ConntrackEntry {
     pub reply: Tuple,
     /// Conntrack zone, 0 the default.
     pub zone: u16,
+    /// The conversation is over and the entry kept for stragglers alone: TCP's TIME_WAIT and CLOSE.
+    pub over: bool,
 }
 
 impl ConntrackEntry {

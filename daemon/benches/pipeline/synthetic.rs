@@ -64,6 +64,7 @@ fn entry(port: u16, now: u64) -> ConntrackEntry {
         original: Tuple::new(IpProtocol::TCP, end((CLIENT, port)), end(VIP)),
         reply: Tuple::new(IpProtocol::TCP, end(BACKEND), end((CLIENT, port))),
         zone: 0,
+        over: false,
     }
 }
 

@@ -9,7 +9,8 @@ use netlink_packet_core::{
     DefaultNla, NetlinkHeader, NetlinkMessage, NlasIterator, parse_ip, parse_u8, parse_u16_be,
 };
 use netlink_packet_netfilter::conntrack::{
-    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol, Tuple as TupleAttribute,
+    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple, Protocol,
+    Tuple as TupleAttribute,
 };
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use weir_cluster::UnixNanos;
@@ -30,6 +31,7 @@ const CT_DELETE: u16 = 0x0102;
 // enum ctattr_type
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_PROTOINFO: u16 = 4;
 const CTA_ZONE: u16 = 18;
 // enum ctattr_tuple
 const CTA_TUPLE_IP: u16 = 1;
@@ -40,6 +42,11 @@ const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V4_DST: u16 = 2;
 const CTA_IP_V6_SRC: u16 = 3;
 const CTA_IP_V6_DST: u16 = 4;
+// enum ctattr_protoinfo, ctattr_protoinfo_tcp
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_TCP_STATE: u16 = 1;
+/// TIME_WAIT and CLOSE of enum tcp_conntrack (linux/netfilter/nf_conntrack_tcp.h).
+const OVER: [u8; 2] = [7, 8];
 // enum ctattr_l4proto
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
@@ -66,20 +73,33 @@ pub fn parse_message(nlmsg: &[u8], at: UnixNanos) -> Option<Testimony> {
 }
 
 fn parse_entry(attributes: &[u8], at: UnixNanos) -> Option<ConntrackEntry> {
-    let (mut original, mut reply, mut zone) = (None, None, None);
+    let (mut original, mut reply, mut zone, mut over) = (None, None, None, false);
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.ok()?;
         match attribute.kind() {
             CTA_TUPLE_ORIG => original = Some(parse_tuple(attribute.value())?),
             CTA_TUPLE_REPLY => reply = Some(parse_tuple(attribute.value())?),
             CTA_ZONE => zone = Some(parse_u16_be(attribute.value()).ok()?),
+            CTA_PROTOINFO => over = tcp_state(attribute.value()).is_some_and(|state| OVER.contains(&state)),
             _ => {}
         }
     }
     let ((original, original_zone), (reply, _)) = (original?, reply?);
     // A zone of one direction alone stands in that direction's tuple; the first packet is looked up by the original's.
     let zone = zone.or(original_zone).unwrap_or(0);
-    Some(ConntrackEntry { at, original, reply, zone })
+    Some(ConntrackEntry { at, original, reply, zone, over })
+}
+
+/// The state of TCP's conversation; other protocols have none.
+fn tcp_state(attributes: &[u8]) -> Option<u8> {
+    let within = |attributes, kind| {
+        let mut all = NlasIterator::new(attributes).map_while(Result::ok);
+        all.find(|attribute| attribute.kind() == kind)
+    };
+    let tcp = within(attributes, CTA_PROTOINFO_TCP)?;
+    let state = NlasIterator::new(tcp.value()).map_while(Result::ok);
+    let mut state = state.filter(|attribute| attribute.kind() == CTA_PROTOINFO_TCP_STATE);
+    parse_u8(state.next()?.value()).ok()
 }
 
 /// A tuple, and its own zone where it has one.
@@ -147,6 +167,10 @@ pub fn emit_message(entry: &ConntrackEntry, gone: bool) -> Vec<u8> {
     if entry.zone != 0 {
         let zone = DefaultNla::new(CTA_ZONE, entry.zone.to_be_bytes().to_vec());
         attributes.push(ConntrackAttribute::Other(zone));
+    }
+    if entry.over {
+        let state = vec![ProtoInfoTCP::State(OVER[0])];
+        attributes.push(ConntrackAttribute::CtaProtoInfo(vec![ProtoInfo::TCP(state)]));
     }
     let family = match entry.original.source.ip() {
         IpAddr::V4(_) => NetfilterProtoFamily::IPv4,

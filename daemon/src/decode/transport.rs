@@ -62,6 +62,12 @@ struct TcpOptions {
 
 /// Options as far as they were captured and are well formed; a bad one ends the list, as in the kernel.
 fn tcp_options(bytes: &[u8], flags: TcpFlags) -> TcpOptions {
+    // Nearly every segment has these alone, which are not worth an iterator: no-operation twice, timestamps.
+    if let [1, 1, 8, 10, value @ ..] = bytes
+        && let (8, Some(value), Some(echo)) = (value.len(), u32_at(value, 0), u32_at(value, 4))
+    {
+        return TcpOptions { mss: None, timestamps: Some((value, echo)) };
+    }
     let mut options = TcpOptions::default();
     for option in TcpOptionsIterator::from_slice(bytes).map_while(Result::ok) {
         match option {

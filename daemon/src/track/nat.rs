@@ -43,6 +43,12 @@ impl Testified {
         Self { entries: HashMap::new(), order: VecDeque::new(), capacity: capacity.max(2), forgotten: 0 }
     }
 
+    /// Forms that are waited for.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Keeps an entry under all of its forms. The one in between is left to an entry that has it for its own.
     pub fn put(&mut self, entry: &ConntrackEntry) {
         let between = entry.between().map(Tuple::form);
@@ -330,6 +336,7 @@ mod tests {
             original,
             reply: tuple("10.0.1.1:8080", "10.0.0.1:1000"),
             zone: 0,
+            over: false,
         };
         let mut testified = Testified::new(8);
         testified.put(&entry(10));
@@ -351,7 +358,7 @@ mod tests {
         for port in 1..100 {
             let original = tuple(&format!("10.0.0.1:{port}"), "10.96.0.1:80");
             let reply = tuple("10.0.1.1:8080", &format!("10.0.0.1:{port}"));
-            testified.put(&ConntrackEntry { at: at(0), original, reply, zone: 0 });
+            testified.put(&ConntrackEntry { at: at(0), original, reply, zone: 0, over: false });
         }
         assert!(testified.entries.len() <= 4);
         assert!(testified.forgotten > 0);

@@ -170,7 +170,8 @@ impl World {
     }
 
     fn conntrack(&mut self, original: Tuple, reply: Tuple) {
-        let entry = ConntrackEntry { at: UnixNanos::from_nanos(self.now), original, reply, zone: 0 };
+        let entry =
+            ConntrackEntry { at: UnixNanos::from_nanos(self.now), original, reply, zone: 0, over: false };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Tracked(entry), sink));
     }
 
@@ -425,4 +426,23 @@ fn the_first_word_about_an_answer_counts_the_answer() {
     assert!(world.told.is_empty(), "the answer has not reached the client's veth");
     world.tcp(VETH, Direction::Outbound, tuple(VIP, CLIENT), SYN_ACK, (500, 101));
     assert_eq!(world.told[0].packets, (1, 1));
+}
+
+#[test]
+fn an_entry_of_a_conversation_that_is_over_waits_for_no_packet() {
+    let entry = |over, port| ConntrackEntry {
+        at: UnixNanos::from_nanos(1),
+        original: Tuple::new(IpProtocol::TCP, ([10, 0, 0, 1].into(), port), ([10, 96, 0, 1].into(), 80)),
+        reply: Tuple::new(IpProtocol::TCP, ([10, 0, 1, 1].into(), 8080), ([10, 0, 0, 1].into(), port)),
+        zone: 0,
+        over,
+    };
+    let mut tracker = Tracker::new(Settings::default());
+    for port in 1000..1100 {
+        tracker.testimony(&Testimony::Tracked(entry(true, port)), &mut |_| {});
+    }
+    assert_eq!(tracker.testified.len(), 0);
+    tracker.testimony(&Testimony::Tracked(entry(false, 1000)), &mut |_| {});
+    tracker.testimony(&Testimony::Tracked(entry(true, 1000)), &mut |_| {});
+    assert_eq!(tracker.testified.len(), 2, "both forms of the one whose packets may still come");
 }

@@ -40,13 +40,14 @@ fn tuple(protocol: IpProtocol, v6: bool) -> impl Strategy<Value = Tuple> {
 fn entry() -> impl Strategy<Value = ConntrackEntry> {
     (protocol(), any::<bool>())
         .prop_flat_map(|(protocol, v6)| {
-            (tuple(protocol, v6), tuple(protocol, v6), any::<u16>(), any::<u64>())
+            (tuple(protocol, v6), tuple(protocol, v6), any::<u16>(), any::<u64>(), any::<bool>())
         })
-        .prop_map(|(original, reply, zone, at)| ConntrackEntry {
+        .prop_map(|(original, reply, zone, at, over)| ConntrackEntry {
             at: UnixNanos::from_nanos(at),
             original,
             reply,
             zone,
+            over,
         })
 }
 
@@ -80,16 +81,15 @@ proptest! {
     }
 }
 
-/// As Linux 6.18 told of a call to 10.96.45.100:80, answered by 10.244.2.11:8080: nested flags set, with status, timeout,
-/// protocol state and id, which are skipped.
-#[test]
-fn a_message_as_the_kernel_writes_it() {
+/// As Linux 6.18 told of a call to 10.96.45.100:80, answered by 10.244.2.11:8080, in a state of TCP: nested flags set, with
+/// status, timeout and id, which are skipped.
+fn kernel_message(state: u8) -> Vec<u8> {
     let mut body = vec![2, 0, 0, 0];
     body.extend(kernel_tuple(0x8001, [10, 244, 1, 10], [10, 96, 45, 100], 40_000, 80));
     body.extend(kernel_tuple(0x8002, [10, 244, 2, 11], [10, 244, 1, 10], 8080, 40_000));
     body.extend(attribute(3, &0x0000_01a8_u32.to_be_bytes()));
     body.extend(attribute(7, &120_u32.to_be_bytes()));
-    body.extend(attribute(0x8004, &attribute(0x8001, &attribute(1, &[2]))));
+    body.extend(attribute(0x8004, &attribute(0x8001, &attribute(1, &[state]))));
     body.extend(attribute(12, &[1, 2, 3, 4]));
     body.extend(attribute(18, &5_u16.to_be_bytes()));
     let length = u32::try_from(16 + body.len()).unwrap();
@@ -97,7 +97,21 @@ fn a_message_as_the_kernel_writes_it() {
     bytes.extend(0x0100_u16.to_ne_bytes());
     bytes.extend([0; 10]);
     bytes.extend(body);
+    bytes
+}
 
+#[test]
+fn only_what_is_kept_for_stragglers_is_over() {
+    let over = |state| match parse_message(&kernel_message(state), UnixNanos::ZERO) {
+        Some(Testimony::Tracked(entry)) => entry.over,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((0..10).filter(|state| over(*state)).collect::<Vec<u8>>(), [7, 8]);
+}
+
+#[test]
+fn a_message_as_the_kernel_writes_it() {
+    let mut bytes = kernel_message(2);
     let Some(Testimony::Tracked(entry)) = parse_message(&bytes, UnixNanos::from_nanos(7)) else {
         panic!("not an entry");
     };

@@ -201,7 +201,7 @@ impl World {
     pub(super) fn conntrack(&mut self, route: &Route) {
         let (first, last) = (tuple(&route[0]), tuple(&route[route.len() - 1]));
         let at = UnixNanos::from_nanos(self.now);
-        let entry = ConntrackEntry { at, original: first, reply: last.reversed(), zone: 0 };
+        let entry = ConntrackEntry { at, original: first, reply: last.reversed(), zone: 0, over: false };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Tracked(entry), sink));
     }
 
