@@ -15,6 +15,7 @@ mod path;
 mod point;
 mod service;
 mod summary;
+mod text;
 mod verdict;
 
 use hashbrown::HashMap;

@@ -67,25 +67,21 @@ impl Tuple {
     /// The key that both directions share.
     #[must_use]
     pub fn form(self) -> FormKey {
-        FormKey(if self.source <= self.destination { self } else { self.reversed() })
+        let ends = [self.source, self.destination].map(|end| (bits(end.ip()), end.port()));
+        let [low, high] = if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] };
+        FormKey {
+            addresses: [low.0, high.0],
+            ports: [low.1, high.1],
+            protocol: self.protocol,
+            v6: self.source.is_ipv6(),
+        }
     }
 }
 
-/// Every packet is looked up by its tuple, so it is hashed in whole words: over IPv4 an end is one.
-impl Hash for Tuple {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u8(self.protocol.0);
-        for end in [self.source, self.destination] {
-            match end {
-                SocketAddr::V4(end) => {
-                    state.write_u64(u64::from(u32::from(*end.ip())) << 16 | u64::from(end.port()));
-                }
-                SocketAddr::V6(end) => {
-                    state.write_u128(u128::from(*end.ip()));
-                    state.write_u16(end.port());
-                }
-            }
-        }
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
     }
 }
 
@@ -95,6 +91,27 @@ impl fmt::Display for Tuple {
     }
 }
 
-/// One form of a connection's addresses, without direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FormKey(Tuple);
+/// One form of a connection's addresses, without direction. Every packet is looked up by one, so it is kept as numbers, the
+/// lower end first, which are compared and hashed as whole words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormKey {
+    addresses: [u128; 2],
+    ports: [u16; 2],
+    protocol: IpProtocol,
+    v6: bool,
+}
+
+impl Hash for FormKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [low, high] = self.ports.map(u64::from);
+        state.write_u64(low << 32 | high << 16 | u64::from(self.protocol.0) << 1 | u64::from(self.v6));
+        for address in self.addresses {
+            if self.v6 {
+                state.write_u128(address);
+            } else {
+                // An IPv4 address is the lowest 32 bits.
+                state.write_u64(address as u64);
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use weir_proto::weir::v1::{
 };
 
 use super::ends::Ends;
-use super::{Scene, community_id, join_key, path, timestamp};
+use super::{Scene, community_id, join_key, path, text, timestamp};
 use crate::track::connection::{self, Connection, Observation, State, Way};
 use crate::track::event::{self, Content, Event};
 
@@ -100,7 +100,8 @@ fn nat(connection: &Connection, ends: &Ends) -> Option<Nat> {
         Some(connection::NatSource::Payload) => NatSource::Payload,
         None => NatSource::Unspecified,
     };
-    let address = |end: Option<std::net::SocketAddr>| end.map(|end| end.ip().to_string()).unwrap_or_default();
+    let address =
+        |end: Option<std::net::SocketAddr>| end.map(|end| text::address(end.ip())).unwrap_or_default();
     let port = |end: Option<std::net::SocketAddr>| end.map_or(0, |end| u32::from(end.port()));
     Some(Nat {
         vip: address(ends.vip),

@@ -7,7 +7,7 @@ use weir_proto::flow::{
     layer7,
 };
 
-use super::Scene;
+use super::{Scene, text};
 use crate::decode;
 use crate::track::event::{Content, Message};
 use crate::tuple::IpProtocol;
@@ -19,11 +19,11 @@ pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>) {
     let (client, server) = (scene.ends.client, scene.ends.server);
     let masquerade = scene.ends.masquerade.map(|address| address.ip()).filter(|ip| *ip != client.ip());
     flow.ip = Some(Ip {
-        source: client.ip().to_string(),
-        destination: server.ip().to_string(),
+        source: text::address(client.ip()),
+        destination: text::address(server.ip()),
         ip_version: version(client).into(),
         encrypted: false,
-        source_xlated: masquerade.map(|ip| ip.to_string()).unwrap_or_default(),
+        source_xlated: masquerade.map(text::address).unwrap_or_default(),
     });
     let connection = scene.event.connection;
     flow.l4 = transport(scene.ends.protocol, client, server, connection.flags_forward, connection.icmp);

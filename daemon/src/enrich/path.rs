@@ -3,7 +3,7 @@
 use weir_proto::weir::v1;
 
 use super::detail::counters;
-use super::{Interfaces, Scene, timestamp};
+use super::{Interfaces, Scene, text, timestamp};
 use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::{Tunnel, TunnelProtocol};
 use crate::track::connection::{Evidence, Observation, PathPoint, Witness};
@@ -38,9 +38,9 @@ fn point(scene: &Scene<'_>, point: &PathPoint, measured: bool) -> v1::PathPoint 
 fn ends(tuple: Tuple) -> (String, String) {
     match tuple.protocol {
         IpProtocol::TCP | IpProtocol::UDP | IpProtocol::SCTP => {
-            (tuple.source.to_string(), tuple.destination.to_string())
+            (text::end(tuple.source), text::end(tuple.destination))
         }
-        _ => (tuple.source.ip().to_string(), tuple.destination.ip().to_string()),
+        _ => (text::address(tuple.source.ip()), text::address(tuple.destination.ip())),
     }
 }
 
@@ -61,8 +61,8 @@ fn encapsulation(tunnel: Tunnel) -> v1::Encapsulation {
     };
     v1::Encapsulation {
         protocol: protocol.to_owned(),
-        source: tunnel.source.to_string(),
-        destination: tunnel.destination.to_string(),
+        source: text::address(tunnel.source),
+        destination: text::address(tunnel.destination),
         source_port: u32::from(tunnel.source_port),
         destination_port: u32::from(tunnel.destination_port),
         vni: tunnel.vni,

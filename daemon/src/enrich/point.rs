@@ -5,7 +5,7 @@ use weir_proto::flow::{
     Ethernet, Flow, Ip, IpVersion, Layer4, NetworkInterface, TraceObservationPoint, Udp, layer4, tunnel,
 };
 
-use super::Scene;
+use super::{Scene, text};
 use crate::capture::{Direction, Role};
 use crate::decode::{Tunnel, TunnelProtocol};
 use crate::track::connection::PathPoint;
@@ -64,8 +64,8 @@ fn outer(tunnel: Tunnel) -> weir_proto::flow::Tunnel {
         }
         .into(),
         ip: Some(Ip {
-            source: tunnel.source.to_string(),
-            destination: tunnel.destination.to_string(),
+            source: text::address(tunnel.source),
+            destination: text::address(tunnel.destination),
             ip_version: version.into(),
             ..Ip::default()
         }),

@@ -45,7 +45,7 @@ impl Testified {
 
     /// Forms that are waited for.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.entries.len()
     }
 

@@ -441,8 +441,8 @@ fn an_entry_of_a_conversation_that_is_over_waits_for_no_packet() {
     for port in 1000..1100 {
         tracker.testimony(&Testimony::Tracked(entry(true, port)), &mut |_| {});
     }
-    assert_eq!(tracker.testified.len(), 0);
+    assert_eq!(tracker.testified.waiting(), 0);
     tracker.testimony(&Testimony::Tracked(entry(false, 1000)), &mut |_| {});
     tracker.testimony(&Testimony::Tracked(entry(true, 1000)), &mut |_| {});
-    assert_eq!(tracker.testified.len(), 2, "both forms of the one whose packets may still come");
+    assert_eq!(tracker.testified.waiting(), 2, "both forms of the one whose packets may still come");
 }
