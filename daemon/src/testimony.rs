@@ -65,6 +65,10 @@ pub struct LoggedPacket {
     pub in_ifindex: u32,
     /// See `in_ifindex`.
     pub out_ifindex: u32,
+    /// Ports of the bridge where it was seen passing one, by which it came in and would leave; 0 elsewhere.
+    pub in_port_ifindex: u32,
+    /// See `in_port_ifindex`.
+    pub out_port_ifindex: u32,
     /// The packet from its IP header on, cut at the rule's snap length.
     pub packet: Vec<u8>,
 }

@@ -18,6 +18,8 @@ const LONGEST_VALUE: usize = u16::MAX as usize - 4;
 const NFULA_TIMESTAMP: u16 = 3;
 const NFULA_IFINDEX_INDEV: u16 = 4;
 const NFULA_IFINDEX_OUTDEV: u16 = 5;
+const NFULA_IFINDEX_PHYSINDEV: u16 = 6;
+const NFULA_IFINDEX_PHYSOUTDEV: u16 = 7;
 const NFULA_PAYLOAD: u16 = 9;
 const NFULA_PREFIX: u16 = 10;
 const NFULA_SEQ: u16 = 12;
@@ -38,6 +40,8 @@ pub(super) fn parse_numbered(message: &[u8], at: UnixNanos) -> Option<(LoggedPac
         group: header.res_id,
         in_ifindex: 0,
         out_ifindex: 0,
+        in_port_ifindex: 0,
+        out_port_ifindex: 0,
         packet: Vec::new(),
     };
     let (mut has_payload, mut sequence) = (false, None);
@@ -48,6 +52,8 @@ pub(super) fn parse_numbered(message: &[u8], at: UnixNanos) -> Option<(LoggedPac
             NFULA_TIMESTAMP => packet.at = parse_timestamp(value)?,
             NFULA_IFINDEX_INDEV => packet.in_ifindex = parse_u32_be(value).ok()?,
             NFULA_IFINDEX_OUTDEV => packet.out_ifindex = parse_u32_be(value).ok()?,
+            NFULA_IFINDEX_PHYSINDEV => packet.in_port_ifindex = parse_u32_be(value).ok()?,
+            NFULA_IFINDEX_PHYSOUTDEV => packet.out_port_ifindex = parse_u32_be(value).ok()?,
             NFULA_PREFIX => packet.prefix = until_nul(value).into(),
             NFULA_SEQ => sequence = Some(parse_u32_be(value).ok()?),
             NFULA_PAYLOAD => {
@@ -78,7 +84,7 @@ fn until_nul(value: &[u8]) -> std::borrow::Cow<'_, str> {
 /// prefix holds no NUL and the packet is no longer than an attribute can be (64 KiB).
 #[must_use]
 pub fn emit_packet(packet: &LoggedPacket) -> Vec<u8> {
-    let mut attributes = Vec::with_capacity(5);
+    let mut attributes = Vec::with_capacity(7);
     let mut push = |kind, value: &[u8]| attributes.push(DefaultNla::new(kind, value.to_vec()));
     let (seconds, nanos) = packet.at.parts();
     // A time that the kernel gave is in whole microseconds; any other is the time of reading, which the record keeps.
@@ -86,11 +92,14 @@ pub fn emit_packet(packet: &LoggedPacket) -> Vec<u8> {
         let micros = u64::from(nanos / 1000);
         push(NFULA_TIMESTAMP, &[seconds.to_be_bytes(), micros.to_be_bytes()].concat());
     }
-    if packet.in_ifindex != 0 {
-        push(NFULA_IFINDEX_INDEV, &packet.in_ifindex.to_be_bytes());
-    }
-    if packet.out_ifindex != 0 {
-        push(NFULA_IFINDEX_OUTDEV, &packet.out_ifindex.to_be_bytes());
+    let devices = [
+        (NFULA_IFINDEX_INDEV, packet.in_ifindex),
+        (NFULA_IFINDEX_OUTDEV, packet.out_ifindex),
+        (NFULA_IFINDEX_PHYSINDEV, packet.in_port_ifindex),
+        (NFULA_IFINDEX_PHYSOUTDEV, packet.out_port_ifindex),
+    ];
+    for (kind, ifindex) in devices.into_iter().filter(|(_, ifindex)| *ifindex != 0) {
+        push(kind, &ifindex.to_be_bytes());
     }
     let mut prefix: Vec<u8> = packet.prefix.bytes().take(LONGEST_VALUE - 1).collect();
     prefix.push(0);
@@ -120,11 +129,19 @@ mod tests {
     use super::*;
 
     fn packet() -> impl Strategy<Value = LoggedPacket> {
-        let numbers = (any::<u64>(), any::<u16>(), any::<u32>(), any::<u32>());
+        let numbers = (any::<u64>(), any::<u16>(), any::<[u32; 4]>());
         (numbers, "[^\0]{0,128}", vec(any::<u8>(), 0..300)).prop_map(|(numbers, prefix, packet)| {
-            let (at, group, in_ifindex, out_ifindex) = numbers;
-            let at = UnixNanos::from_nanos(at);
-            LoggedPacket { at, prefix: prefix.into(), group, in_ifindex, out_ifindex, packet }
+            let (at, group, [in_ifindex, out_ifindex, in_port_ifindex, out_port_ifindex]) = numbers;
+            LoggedPacket {
+                at: UnixNanos::from_nanos(at),
+                prefix: prefix.into(),
+                group,
+                in_ifindex,
+                out_ifindex,
+                in_port_ifindex,
+                out_port_ifindex,
+                packet,
+            }
         })
     }
 
@@ -172,6 +189,8 @@ mod tests {
             group: 5,
             in_ifindex: 1,
             out_ifindex: 2,
+            in_port_ifindex: 3,
+            out_port_ifindex: 4,
             packet: vec![0x45; 70_000],
         };
         let read = parse_packet(&emit_packet(&long), long.at).unwrap();

@@ -9,6 +9,7 @@ use weir_cluster::UnixNanos;
 
 pub use super::counters::{Counters, Counts};
 use super::dns::Exchange;
+use super::logged::Passing;
 pub use super::path::PathPoint;
 use super::path::UNKNOWN_POSITION;
 use super::tcp::Conversation;
@@ -158,8 +159,8 @@ pub struct Connection {
     pub dns: Option<Box<Exchange>>,
     /// What was observed, one of each kind.
     pub evidence: Vec<Evidence>,
-    /// A log rule named a packet on its way from where it was seen to a device: had it passed, it would have been seen there.
-    pub(super) logged_in_passing: bool,
+    /// Where log rules named its packets.
+    pub(super) passing: Passing,
     /// Prefixes of log rules that named it.
     pub rule_names: Vec<Arc<str>>,
     /// What is missing.
@@ -250,17 +251,11 @@ impl Connection {
         let passed = [Observation::Delivered, Observation::Answered, Observation::ResetByEndpoint];
         if passed.iter().any(|kind| self.observed(*kind)) {
             Verdict::Forwarded
-        } else if self.logged_in_passing && !self.left_the_node() {
+        } else if self.passing.is_last_of(&self.path) {
             Verdict::Dropped
         } else {
             Verdict::Traced
         }
-    }
-
-    fn left_the_node(&self) -> bool {
-        self.path
-            .iter()
-            .any(|point| point.counters.forward.packets > 0 && point.forward_direction == Direction::Outbound)
     }
 
     /// The farthest point on the forward way where its packets were seen.

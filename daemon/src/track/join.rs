@@ -6,6 +6,7 @@
 use weir_cluster::UnixNanos;
 
 use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatSource, State, Verdict};
+use super::logged::Passing;
 use super::nat::{Fingerprint, Passage};
 use super::observe::{take_back_reset, worth};
 use super::{Place, Sink, Tracker};
@@ -161,7 +162,7 @@ impl Tracker {
             tcp: (tuple.protocol == IpProtocol::TCP).then(Default::default),
             dns: None,
             evidence: Vec::with_capacity(USUAL_EVIDENCE),
-            logged_in_passing: false,
+            passing: Passing::default(),
             rule_names: Vec::new(),
             gaps,
             prints_left: PRINTS,
@@ -398,7 +399,7 @@ fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
     for evidence in younger.evidence {
         older.observe(evidence.observation, evidence.at, evidence.witness);
     }
-    older.logged_in_passing |= younger.logged_in_passing;
+    older.passing = older.passing.max(younger.passing);
     for name in younger.rule_names {
         if !older.rule_names.contains(&name) {
             older.rule_names.push(name);

@@ -10,6 +10,7 @@ use weir_cluster::UnixNanos;
 
 use super::connection::{Observation, Witness};
 use super::nat::{Fingerprint, Passage};
+use super::path::PathPoint;
 use super::{SECOND, Sink, Tracker};
 use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::{self, Packet};
@@ -21,6 +22,47 @@ const WAIT_NS: u64 = SECOND;
 const MAX_WAITING: usize = 4096;
 /// Rule names kept of one connection.
 const MAX_RULES: usize = 8;
+
+/// Between which devices the kernel's log saw packets of a connection: had they passed, they would have been seen behind it.
+/// Where it saw several (a SYN that is sent again may be translated to another backend), the last of these is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Passing {
+    /// On the way into the node itself, or not at all: what passes there is not seen again.
+    #[default]
+    Nowhere,
+    /// From the node itself to a device.
+    Sent,
+    /// From device to device.
+    Devices,
+    /// From port to port of a bridge. What the bridge's own device sends was sent before: a call that was translated on a
+    /// bridge may take that way to the ports (net/bridge/br_netfilter_hooks.c).
+    Ports,
+}
+
+impl Passing {
+    const fn of(logged: &LoggedPacket) -> Self {
+        match (logged.in_ifindex, logged.out_ifindex, logged.out_port_ifindex) {
+            (_, 0, _) => Self::Nowhere,
+            (0, ..) => Self::Sent,
+            (_, _, 0) => Self::Devices,
+            _ => Self::Ports,
+        }
+    }
+
+    /// True if what was logged was seen before the log and by no device behind it. A connection that was seen by none belongs to
+    /// what is not captured: nor would its way out be.
+    pub(super) fn is_last_of(self, path: &[PathPoint]) -> bool {
+        let told = |point: &&PathPoint| self != Self::Ports || point.role != Role::Bridge;
+        let sent = path.iter().filter(told).any(|point| {
+            point.counters.forward.packets > 0 && point.forward_direction == Direction::Outbound
+        });
+        match self {
+            Self::Nowhere => false,
+            Self::Sent => !sent,
+            Self::Ports | Self::Devices => !sent && path.iter().any(|point| told(&point)),
+        }
+    }
+}
 
 /// Logged packets without a connection, oldest first.
 #[derive(Debug, Default)]
@@ -92,9 +134,7 @@ impl Tracker {
             connection.rule_names.push(logged.prefix.clone());
         }
         connection.observe(Observation::Logged, logged.at, Witness::Rule(logged.prefix.clone()));
-        // One that came by a device and was not seen there belongs to what is not captured: nor would its way out be.
-        let seen = logged.in_ifindex == 0 || !connection.path.is_empty();
-        connection.logged_in_passing |= seen && logged.out_ifindex != 0;
+        connection.passing = connection.passing.max(Passing::of(logged));
         if news {
             self.tell_drop(slot, sink);
         }

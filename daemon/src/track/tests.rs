@@ -23,6 +23,7 @@ const VETH: (u32, Role) = (3, Role::PodVeth);
 const PEER_VETH: (u32, Role) = (4, Role::PodVeth);
 const FLANNEL: (u32, Role) = (5, Role::Overlay);
 const ETH0: (u32, Role) = (6, Role::Underlay);
+const CNI0: (u32, Role) = (7, Role::Bridge);
 
 const CLIENT: &str = "10.244.1.5:40000";
 const VIP: &str = "10.96.0.10:80";

@@ -114,12 +114,21 @@ fn testimony() -> impl Strategy<Value = Testimony> {
         let entry = ConntrackEntry { at: UnixNanos::from_nanos(at), original, reply, zone, over: false };
         if gone { Testimony::Untracked(entry) } else { Testimony::Tracked(entry) }
     });
-    let numbers = (any::<u64>(), any::<u16>(), any::<u32>(), any::<u32>());
+    let numbers = (any::<u64>(), any::<u16>(), any::<[u32; 4]>());
     let packet = prop::collection::vec(any::<u8>(), 0..90);
     let logged = (numbers, "[^\0]{0,20}", packet).prop_map(|(numbers, prefix, packet)| {
-        let (at, group, in_ifindex, out_ifindex) = numbers;
+        let (at, group, [in_ifindex, out_ifindex, in_port_ifindex, out_port_ifindex]) = numbers;
         let at = UnixNanos::from_nanos(at);
-        Testimony::Logged(LoggedPacket { at, prefix: prefix.into(), group, in_ifindex, out_ifindex, packet })
+        Testimony::Logged(LoggedPacket {
+            at,
+            prefix: prefix.into(),
+            group,
+            in_ifindex,
+            out_ifindex,
+            in_port_ifindex,
+            out_port_ifindex,
+            packet,
+        })
     });
     prop_oneof![entry, logged]
 }

@@ -223,6 +223,8 @@ impl World {
             group: 5,
             in_ifindex: 2,
             out_ifindex: 5,
+            in_port_ifindex: 0,
+            out_port_ifindex: 0,
             packet,
         };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));

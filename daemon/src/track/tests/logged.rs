@@ -16,6 +16,11 @@ fn log(world: &mut World, tuple: Tuple, sequence: u32) {
 
 /// The log of a SYN between two devices; 0 is the node itself.
 fn log_between(world: &mut World, devices: (u32, u32), tuple: Tuple, sequence: u32) {
+    log_on(world, devices, (0, 0), tuple, sequence);
+}
+
+/// The log of a SYN between two devices, and between two ports where these are bridges.
+fn log_on(world: &mut World, devices: (u32, u32), ports: (u32, u32), tuple: Tuple, sequence: u32) {
     let (std::net::IpAddr::V4(source), std::net::IpAddr::V4(destination)) =
         (tuple.source.ip(), tuple.destination.ip())
     else {
@@ -32,6 +37,8 @@ fn log_between(world: &mut World, devices: (u32, u32), tuple: Tuple, sequence: u
         group: 5,
         in_ifindex: devices.0,
         out_ifindex: devices.1,
+        in_port_ifindex: ports.0,
+        out_port_ifindex: ports.1,
         packet,
     };
     world.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));
@@ -82,6 +89,41 @@ fn a_log_without_a_frame_is_told_after_a_second() {
     assert_eq!((world.last().reason, world.last().verdict), (Reason::Drop, Verdict::Traced));
     assert_eq!((world.last().packets, world.last().points), ((0, 0), 0));
     assert_eq!(world.tracker.stats().logged_unseen, 1);
+}
+
+#[test]
+fn a_bridge_that_sends_a_translated_call_to_its_ports_has_not_delivered_it() {
+    let (bridge, other_port) = (CNI0.0, 99);
+    let mut world = World::new();
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+    world.tcp(CNI0, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+    // The bridge did not know the backend's neighbour by heart: it sent the SYN by its own device, and only then asked the rules.
+    world.tcp(CNI0, Direction::Outbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+    log_on(&mut world, (bridge, bridge), (VETH.0, other_port), tuple(CLIENT, BACKEND), 100);
+    world.wait(60_000_000);
+    assert_eq!((world.last().reason, world.last().verdict), (Reason::Drop, Verdict::Dropped));
+    // Sent again, it was given another backend, on another node, and stopped on the way there.
+    log_between(&mut world, (bridge, FLANNEL.0), tuple(CLIENT, "10.244.2.8:8080"), 100);
+    world.wait(60_000_000);
+    assert_eq!(world.last().verdict, Verdict::Dropped);
+    // A routed call that the same device sends has passed the rules.
+    let mut world = World::new();
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+    log_between(&mut world, (VETH.0, bridge), tuple(CLIENT, BACKEND), 100);
+    world.tcp(CNI0, Direction::Outbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+    world.wait(60_000_000);
+    assert_eq!(world.last().verdict, Verdict::Traced);
+}
+
+#[test]
+fn frames_that_come_after_the_log_was_told_complete_the_verdict() {
+    let mut world = World::new();
+    log(&mut world, tuple(CLIENT, BACKEND), 100);
+    world.wait(2 * SECOND);
+    world.wait(60_000_000);
+    assert_eq!(world.last().verdict, Verdict::Traced);
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+    assert_eq!((world.last().rules.len(), world.last().verdict), (1, Verdict::Dropped));
 }
 
 #[test]
