@@ -15,7 +15,6 @@ use weir_proto::observer::get_flows_response::ResponseTypes;
 use crate::capture::Loss;
 use crate::capture::file::{FileEnd, FileSource};
 use crate::config::{ReplayArgs, ReplayOutput};
-use crate::decode;
 use crate::enrich::{self, Enricher};
 use crate::pipeline::{Output, Pipeline};
 use crate::ring::ring;
@@ -82,7 +81,7 @@ fn pipeline(args: &ReplayArgs, name: &str) -> Result<Pipeline, AppError> {
         run: RUN,
         ..enrich::Settings::default()
     })?;
-    let decode = decode::Settings { vxlan_ports: args.vxlan_ports.clone() };
+    let decode = args.tunnels.settings();
     Ok(Pipeline::new(decode, Tracker::new(track::Settings::default()), enricher))
 }
 
@@ -135,6 +134,7 @@ impl Replay {
         let counts = self.pipeline.counts();
         status.frames.store(counts.frames, Ordering::Relaxed);
         status.undecodable.store(counts.undecodable, Ordering::Relaxed);
+        status.tell_links(self.pipeline.links());
         failed.or(damaged.map(AppError::File)).map_or(Ok(counts), Err)
     }
 }
@@ -172,7 +172,8 @@ fn envelope(flow: Flow) -> GetFlowsResponse {
 
 fn summary(replay: Replay) -> Result<(), AppError> {
     let (mut flows, mut ends) = (0_u64, 0_u64);
-    let counts = replay.run(&Status::default(), &mut |output| {
+    let status = Status::default();
+    let counts = replay.run(&status, &mut |output| {
         if let Output::Flow(flow) = output {
             flows += 1;
             let end = weir_proto::weir::v1::Reason::End;
@@ -180,16 +181,25 @@ fn summary(replay: Replay) -> Result<(), AppError> {
         }
         Ok(())
     })?;
-    let mut out = std::io::stdout().lock();
+    let (mut out, links) = (std::io::stdout().lock(), status.links());
     writeln!(
         out,
         "{} frames, {} of ARP and the like, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
         counts.frames,
-        counts.link_only,
+        counts.link.total(),
         counts.undecodable,
         counts.lost.kernel + counts.lost.queue,
     )
-    .map_err(AppError::Print)
+    .map_err(AppError::Print)?;
+    for device in links {
+        writeln!(
+            out,
+            "{}: {} of ARP, {} of neighbour discovery, {} of multicast membership, {} of other protocols than IP",
+            device.device, device.arp, device.neighbours, device.memberships, device.not_ip,
+        )
+        .map_err(AppError::Print)?;
+    }
+    Ok(())
 }
 
 fn serve(

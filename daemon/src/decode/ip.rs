@@ -3,7 +3,7 @@
 //! Lengths come from the header's own fields; the frame's length only bounds them. Padding is left out, and a length of 0
 //! is that of a super-packet too long for the field (segmentation offload, "BIG TCP").
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
@@ -15,9 +15,14 @@ use crate::tuple::IpProtocol;
 /// Extension headers that are followed (RFC 8200 section 4.1 knows seven, each once but for destination options).
 const MAX_EXTENSIONS: usize = 8;
 const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
+const AUTHENTICATION: u8 = IpProtocol::AH.0;
 const NO_NEXT_HEADER: u8 = 59;
+/// Options of IPv4 (RFC 791 section 3.1), of which source routes are loose or strict.
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const SOURCE_ROUTES: [u8; 2] = [131, 137];
 /// Option type of a jumbo payload (RFC 2675 section 2).
 const JUMBO: u8 = 0xc2;
 
@@ -89,18 +94,54 @@ fn ipv4(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         (0, true) => Fragment::First,
         _ => Fragment::Later,
     };
+    let chain = Chain {
+        next: header.protocol().0,
+        id: Some(u32::from(header.identification())),
+        fragment,
+        destination: last_of_route(header.options()),
+        rest: behind(extent.captured, header_len as usize),
+        rest_len: extent.len.saturating_sub(header_len),
+    };
+    // The one header of IPv6's that IPv4 has too.
+    let chain =
+        if chain.next == AUTHENTICATION { extensions(chain, |next| next == AUTHENTICATION)? } else { chain };
     Ok(Datagram {
         source: header.source_addr().into(),
-        destination: header.destination_addr().into(),
-        protocol: IpProtocol(header.protocol().0),
+        destination: chain.destination.unwrap_or_else(|| header.destination_addr().into()),
+        protocol: IpProtocol(chain.next),
         ip_len: extent.len,
-        ip_id: Some(u32::from(header.identification())),
+        ip_id: chain.id,
         ttl: header.ttl(),
-        fragment,
-        payload: behind(extent.captured, header_len as usize),
-        payload_len: extent.len.saturating_sub(header_len),
+        fragment: chain.fragment,
+        payload: chain.rest,
+        payload_len: chain.rest_len,
         truncated: extent.truncated,
     })
+}
+
+/// Where a source route ends that is not used up (RFC 791 section 3.1): the address in the header is the next stop, while the
+/// connection is with the last one.
+fn last_of_route(mut options: &[u8]) -> Option<IpAddr> {
+    loop {
+        match *options {
+            [NO_OPERATION, ref rest @ ..] => options = rest,
+            [kind, len, ..] if kind != END_OF_OPTIONS && len >= 2 => {
+                let (option, rest) = options.split_at_checked(usize::from(len))?;
+                if SOURCE_ROUTES.contains(&kind) {
+                    return last_stop(option);
+                }
+                options = rest;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// A route is type, length, pointer from 1 to the next stop, and stops of four bytes.
+fn last_stop(route: &[u8]) -> Option<IpAddr> {
+    let pointer = usize::from(u8_at(route, 2)?);
+    let last: [u8; 4] = *route.get(3..)?.last_chunk()?;
+    (pointer < route.len()).then(|| Ipv4Addr::from(last).into())
 }
 
 fn ipv6(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable> {
@@ -112,10 +153,18 @@ fn ipv6(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         len => Some(40 + u32::from(len)),
     };
     let extent = Extent::new(bytes, claimed, wire_len);
-    let chain = extensions(next, behind(extent.captured, 40), extent.len.saturating_sub(40))?;
+    let chain = Chain {
+        next,
+        id: None,
+        fragment: Fragment::Whole,
+        destination: None,
+        rest: behind(extent.captured, 40),
+        rest_len: extent.len.saturating_sub(40),
+    };
+    let chain = if is_extension(next) { extensions(chain, is_extension)? } else { chain };
     Ok(Datagram {
         source: header.source_addr().into(),
-        destination: header.destination_addr().into(),
+        destination: chain.destination.unwrap_or_else(|| header.destination_addr().into()),
         protocol: IpProtocol(chain.next),
         ip_len: extent.len,
         ip_id: chain.id,
@@ -137,17 +186,19 @@ fn jumbo(next: u8, hop_by_hop: &[u8]) -> Option<u32> {
 }
 
 /// What the extension headers say, and what is behind them.
+#[derive(Clone, Copy)]
 struct Chain<'a> {
     next: u8,
     id: Option<u32>,
     fragment: Fragment,
+    /// Where a source route ends.
+    destination: Option<IpAddr>,
     rest: &'a [u8],
     rest_len: u32,
 }
 
 /// Follows extension headers up to the transport, or to a later fragment's data.
-fn extensions(next: u8, rest: &[u8], rest_len: u32) -> Result<Chain<'_>, Undecodable> {
-    let mut chain = Chain { next, id: None, fragment: Fragment::Whole, rest, rest_len };
+fn extensions(mut chain: Chain<'_>, is_extension: fn(u8) -> bool) -> Result<Chain<'_>, Undecodable> {
     for _ in 0..MAX_EXTENSIONS {
         if chain.fragment == Fragment::Later || !is_extension(chain.next) {
             return Ok(chain);
@@ -159,8 +210,8 @@ fn extensions(next: u8, rest: &[u8], rest_len: u32) -> Result<Chain<'_>, Undecod
 
 /// Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP and Shim6 (IANA "IPv6 Extension
 /// Header Types"). What ESP wraps cannot be read: it counts as a transport.
-const fn is_extension(next: u8) -> bool {
-    matches!(next, HOP_BY_HOP | 43 | FRAGMENT | AUTHENTICATION | 60 | 135 | 139 | 140)
+fn is_extension(next: u8) -> bool {
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | 60 | 135 | 139 | 140)
 }
 
 fn step<'a>(chain: &Chain<'a>) -> Result<Chain<'a>, Undecodable> {
@@ -185,6 +236,22 @@ fn step<'a>(chain: &Chain<'a>) -> Result<Chain<'a>, Undecodable> {
         };
         id = u32_at(chain.rest, 4);
     }
+    let destination = match chain.next {
+        ROUTING => last_segment(up_to(chain.rest, len)).or(chain.destination),
+        _ => chain.destination,
+    };
     let rest = behind(chain.rest, len as usize);
-    Ok(Chain { next, id, fragment, rest, rest_len: chain.rest_len.saturating_sub(len) })
+    Ok(Chain { next, id, fragment, destination, rest, rest_len: chain.rest_len.saturating_sub(len) })
+}
+
+/// Where a route ends that has segments left: the last address of types 0 and 2 (RFC 5095, RFC 6275), the first of a segment
+/// list, which is kept backwards (RFC 8754 section 2). Checksums are made for it (RFC 8200 section 8.1).
+fn last_segment(header: &[u8]) -> Option<IpAddr> {
+    let (kind, left) = (u8_at(header, 2)?, u8_at(header, 3)?);
+    let address: [u8; 16] = match kind {
+        0 | 2 => *header.get(8..)?.last_chunk()?,
+        4 => *header.get(8..)?.first_chunk()?,
+        _ => return None,
+    };
+    (left > 0).then(|| Ipv6Addr::from(address).into())
 }

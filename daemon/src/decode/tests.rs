@@ -1,11 +1,13 @@
 //! Packets made byte by byte, cut at every byte, and random ones.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::capture::{Frame, LinkType};
+
+mod built;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 7);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
@@ -241,7 +243,7 @@ fn sctp_by_its_first_chunk() {
     let init = ipv4(IpProtocol::SCTP, &[0, 9, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20]);
     let packet = read_ip(&init);
     assert_eq!(packet.tuple, tuple(IpProtocol::SCTP, 9, 10));
-    assert!(matches!(packet.transport, Transport::Sctp { first_chunk: Some(1), payload_len: 4 }));
+    assert!(matches!(packet.transport, Transport::Sctp { first_chunk: Some(1), payload_len: 4, .. }));
 }
 
 #[test]
@@ -290,7 +292,7 @@ fn the_packet_in_a_vxlan_is_the_packet() {
     assert_eq!((tunnel.protocol, tunnel.vni), (TunnelProtocol::Vxlan, 77));
     assert_eq!((tunnel.source, tunnel.destination), (CLIENT.into(), SERVER.into()));
     assert_eq!((tunnel.source_port, tunnel.destination_port), (51_000, 8472));
-    let other_port = Settings { vxlan_ports: vec![4789] };
+    let other_port = Settings { vxlan_ports: vec![4789], ..Settings::default() };
     assert!(decode(&frame(LinkType::ETHERNET, &outer), &other_port).unwrap().tunnel.is_none());
 }
 

@@ -22,7 +22,10 @@ fn piece(world: &mut World, tuple: Tuple, id: u32, fragment: Fragment) {
         ttl: 64,
         fragment,
         transport,
+        vlans: Vlans::default(),
         tunnel: None,
+        wrappings: Wrappings::default(),
+        opaque: None,
         truncated: false,
     };
     world.feed(|tracker, sink| tracker.packet(&packet, VETH.1, sink));
