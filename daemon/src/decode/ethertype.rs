@@ -75,7 +75,7 @@ fn step(next: Next, frame: Linked<'_>) -> Step<'_> {
         Next::EtherType(kind) => by_type(kind, frame),
         Next::Llc => llc(frame),
         Next::Vlan => vlan(frame),
-        Next::PortExtender => typed(frame, 4, 6),
+        Next::PortExtender => typed(frame, 6, 8),
         Next::Backbone => Ok((Next::Ethernet, frame.skip(4))),
         Next::Mpls => mpls(frame),
         Next::PppoeSession => ppp::over_ethernet(frame),

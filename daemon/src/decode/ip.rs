@@ -1,9 +1,10 @@
 //! IPv4 and IPv6 headers -> [`Datagram`]: addresses, lengths, fragment state, and where the transport begins.
 //!
 //! Lengths come from the header's own fields; the frame's length only bounds them. Padding is left out, and a length of 0
-//! is that of a super-packet too long for the field (segmentation offload, "BIG TCP").
+//! is that of a super-packet too long for the field (segmentation offload, "BIG TCP"). Of a source route, the destination is
+//! the next stop, as conntrack has it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
@@ -19,10 +20,6 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = IpProtocol::AH.0;
 const NO_NEXT_HEADER: u8 = 59;
-/// Options of IPv4 (RFC 791 section 3.1), of which source routes are loose or strict.
-const END_OF_OPTIONS: u8 = 0;
-const NO_OPERATION: u8 = 1;
-const SOURCE_ROUTES: [u8; 2] = [131, 137];
 /// Option type of a jumbo payload (RFC 2675 section 2).
 const JUMBO: u8 = 0xc2;
 
@@ -98,7 +95,6 @@ fn ipv4(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         next: header.protocol().0,
         id: Some(u32::from(header.identification())),
         fragment,
-        destination: last_of_route(header.options()),
         rest: behind(extent.captured, header_len as usize),
         rest_len: extent.len.saturating_sub(header_len),
     };
@@ -107,7 +103,7 @@ fn ipv4(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         if chain.next == AUTHENTICATION { extensions(chain, |next| next == AUTHENTICATION)? } else { chain };
     Ok(Datagram {
         source: header.source_addr().into(),
-        destination: chain.destination.unwrap_or_else(|| header.destination_addr().into()),
+        destination: header.destination_addr().into(),
         protocol: IpProtocol(chain.next),
         ip_len: extent.len,
         ip_id: chain.id,
@@ -117,31 +113,6 @@ fn ipv4(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         payload_len: chain.rest_len,
         truncated: extent.truncated,
     })
-}
-
-/// Where a source route ends that is not used up (RFC 791 section 3.1): the address in the header is the next stop, while the
-/// connection is with the last one.
-fn last_of_route(mut options: &[u8]) -> Option<IpAddr> {
-    loop {
-        match *options {
-            [NO_OPERATION, ref rest @ ..] => options = rest,
-            [kind, len, ..] if kind != END_OF_OPTIONS && len >= 2 => {
-                let (option, rest) = options.split_at_checked(usize::from(len))?;
-                if SOURCE_ROUTES.contains(&kind) {
-                    return last_stop(option);
-                }
-                options = rest;
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// A route is type, length, pointer from 1 to the next stop, and stops of four bytes.
-fn last_stop(route: &[u8]) -> Option<IpAddr> {
-    let pointer = usize::from(u8_at(route, 2)?);
-    let last: [u8; 4] = *route.get(3..)?.last_chunk()?;
-    (pointer < route.len()).then(|| Ipv4Addr::from(last).into())
 }
 
 fn ipv6(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable> {
@@ -157,14 +128,13 @@ fn ipv6(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         next,
         id: None,
         fragment: Fragment::Whole,
-        destination: None,
         rest: behind(extent.captured, 40),
         rest_len: extent.len.saturating_sub(40),
     };
     let chain = if is_extension(next) { extensions(chain, is_extension)? } else { chain };
     Ok(Datagram {
         source: header.source_addr().into(),
-        destination: chain.destination.unwrap_or_else(|| header.destination_addr().into()),
+        destination: header.destination_addr().into(),
         protocol: IpProtocol(chain.next),
         ip_len: extent.len,
         ip_id: chain.id,
@@ -191,8 +161,6 @@ struct Chain<'a> {
     next: u8,
     id: Option<u32>,
     fragment: Fragment,
-    /// Where a source route ends.
-    destination: Option<IpAddr>,
     rest: &'a [u8],
     rest_len: u32,
 }
@@ -236,22 +204,6 @@ fn step<'a>(chain: &Chain<'a>) -> Result<Chain<'a>, Undecodable> {
         };
         id = u32_at(chain.rest, 4);
     }
-    let destination = match chain.next {
-        ROUTING => last_segment(up_to(chain.rest, len)).or(chain.destination),
-        _ => chain.destination,
-    };
     let rest = behind(chain.rest, len as usize);
-    Ok(Chain { next, id, fragment, destination, rest, rest_len: chain.rest_len.saturating_sub(len) })
-}
-
-/// Where a route ends that has segments left: the last address of types 0 and 2 (RFC 5095, RFC 6275), the first of a segment
-/// list, which is kept backwards (RFC 8754 section 2). Checksums are made for it (RFC 8200 section 8.1).
-fn last_segment(header: &[u8]) -> Option<IpAddr> {
-    let (kind, left) = (u8_at(header, 2)?, u8_at(header, 3)?);
-    let address: [u8; 16] = match kind {
-        0 | 2 => *header.get(8..)?.last_chunk()?,
-        4 => *header.get(8..)?.first_chunk()?,
-        _ => return None,
-    };
-    (left > 0).then(|| Ipv6Addr::from(address).into())
+    Ok(Chain { next, id, fragment, rest, rest_len: chain.rest_len.saturating_sub(len) })
 }

@@ -115,7 +115,12 @@ fn with_direction(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
 fn loopback(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
     let family = u32_at(frame.rest, 0).ok_or(Undecodable::Truncated)?;
     let family = family.min(family.swap_bytes());
-    if family == 2 || FAMILIES_IPV6.contains(&family) { Ok(frame.skip(4)) } else { Err(Undecodable::NotIp) }
+    match frame.rest {
+        _ if family == 2 || FAMILIES_IPV6.contains(&family) => Ok(frame.skip(4)),
+        // Some captures of other point-to-point devices have their own header in its place.
+        [0x0f | 0x8f, 0, ..] => ethertype::resolve(Next::CiscoHdlc, frame),
+        _ => Err(Undecodable::NotIp),
+    }
 }
 
 /// LINKTYPE_NFLOG: family, version, group; then attributes, with lengths in the byte order of whoever captured it. The packet

@@ -1,7 +1,7 @@
 //! [`Datagram`] -> ports and [`Transport`]. A new transport protocol is one line in [`read`].
 //!
-//! A header cut after the ports but before its end gives no packet: a half-read TCP header would be a wrong measurement.
-//! Options and payload may be cut, the lengths still tell what was on the wire.
+//! A header that is cut behind its ports, or contradicts itself there, still names its connection: its packet counts, but
+//! nothing is measured by it. Options and payload may be cut, the lengths still tell what was on the wire.
 
 use etherparse::{TcpOptionElement, TcpOptionsIterator};
 
@@ -37,15 +37,21 @@ pub(super) fn ports(datagram: &Datagram<'_>) -> Option<Ports> {
     Some((u16_at(datagram.payload, 0)?, u16_at(datagram.payload, 2)?))
 }
 
+/// Of a connection, without a header.
+const fn unmeasured<'a>(datagram: &Datagram<'a>) -> Transport<'a> {
+    Transport::Other { payload_len: datagram.payload_len }
+}
+
 /// RFC 9293 section 3.1.
 fn tcp<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodable> {
     let bytes = datagram.payload;
-    let header: &[u8; 20] = bytes.first_chunk().ok_or_else(|| datagram.lacks(20))?;
     let ports = ports(datagram).ok_or_else(|| datagram.lacks(20))?;
-    let header_len = u32::from(header[12] >> 4) * 4;
-    if header_len < 20 || header_len > datagram.payload_len {
-        return Err(Undecodable::Malformed);
-    }
+    let header_len = bytes.get(12).map_or(0, |first| u32::from(first >> 4) * 4);
+    let Some(header) =
+        bytes.first_chunk::<20>().filter(|_| (20..=datagram.payload_len).contains(&header_len))
+    else {
+        return Ok((ports, unmeasured(datagram)));
+    };
     let flags = TcpFlags(u16::from(header[12] & 1) << 8 | u16::from(header[13]));
     let options = tcp_options(behind(up_to(bytes, header_len), 20), flags);
     let segment = Tcp {
@@ -89,14 +95,11 @@ fn tcp_options(bytes: &[u8], flags: TcpFlags) -> TcpOptions {
 /// RFC 768. A first fragment holds less than the length says: the rest counts with the later ones. A length of 0 is
 /// that of a jumbogram (RFC 2675 section 4).
 fn udp<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodable> {
-    if datagram.payload.len() < 8 {
-        return Err(datagram.lacks(8));
-    }
     let ports = ports(datagram).ok_or_else(|| datagram.lacks(8))?;
-    let len = match u16_at(datagram.payload, 4).unwrap_or_default() {
-        0 => datagram.payload_len,
-        1..8 => return Err(Undecodable::Malformed),
-        len => u32::from(len).min(datagram.payload_len),
+    let len = match u16_at(datagram.payload, 4) {
+        Some(0) => datagram.payload_len,
+        Some(len @ 8..) => u32::from(len).min(datagram.payload_len),
+        _ => return Ok((ports, unmeasured(datagram))),
     };
     let payload_len = len.saturating_sub(8);
     let payload = up_to(behind(datagram.payload, 8), payload_len);

@@ -6,7 +6,8 @@
 use super::ethertype::{self, Next};
 use super::ip::Datagram;
 use super::link::Linked;
-use super::wire::{u8_at, u16_at};
+use super::transport::{self, Ports};
+use super::wire::u8_at;
 use super::{Fragment, Layer, Settings, Transport, TunnelProtocol, Undecodable};
 use crate::tuple::IpProtocol;
 
@@ -43,7 +44,7 @@ impl<'a> Opened<'a> {
 pub(super) fn open<'a>(layer: &Layer<'a>, settings: &Settings) -> Option<Opened<'a>> {
     match layer.transport {
         Transport::Udp { payload, payload_len } => {
-            by_port(layer.ports.1, Linked::new(payload, payload_len), settings)
+            by_port(layer.ports, Linked::new(payload, payload_len), settings)
         }
         Transport::Other { .. } => by_protocol(&layer.datagram),
         _ => None,
@@ -54,7 +55,7 @@ pub(super) fn open<'a>(layer: &Layer<'a>, settings: &Settings) -> Option<Opened<
 pub(super) fn quoted<'a>(datagram: &Datagram<'a>, settings: &Settings) -> Option<&'a [u8]> {
     let opened = match datagram.protocol {
         IpProtocol::UDP if datagram.fragment != Fragment::Later => {
-            by_port(u16_at(datagram.payload, 2)?, Linked::bare(datagram.payload).skip(8), settings)
+            by_port(transport::ports(datagram)?, Linked::bare(datagram.payload).skip(8), settings)
         }
         _ => by_protocol(datagram),
     };
@@ -74,12 +75,14 @@ fn by_protocol<'a>(datagram: &Datagram<'a>) -> Option<Opened<'a>> {
     }
 }
 
-fn by_port<'a>(port: u16, payload: Linked<'a>, settings: &Settings) -> Option<Opened<'a>> {
-    if settings.vxlan_ports.contains(&port) {
+/// The destination's port names the tunnel; where it is none, the source's may, as in answers of user space programs.
+fn by_port<'a>(ports: Ports, payload: Linked<'a>, settings: &Settings) -> Option<Opened<'a>> {
+    let is = |known: &[u16]| known.contains(&ports.1) || known.contains(&ports.0);
+    if is(&settings.vxlan_ports) {
         vxlan::open(payload)
-    } else if settings.geneve_ports.contains(&port) {
+    } else if is(&settings.geneve_ports) {
         geneve::open(payload)
-    } else if port == GPE_PORT {
+    } else if is(&[GPE_PORT]) {
         vxlan::open_gpe(payload)
     } else {
         None

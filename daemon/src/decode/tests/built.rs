@@ -36,8 +36,11 @@ struct Link {
 
 fn link() -> impl Strategy<Value = Link> {
     let labels = prop_oneof![3 => Just(Vec::new()), 1 => vec(0_u32..1 << 20, 1..4)];
-    (vec(0_u16..4096, 0..3), labels, prop::bool::weighted(0.2))
-        .prop_map(|(vlans, labels, pppoe)| Link { vlans, labels, pppoe })
+    (vec(0_u16..4096, 0..3), labels, prop::bool::weighted(0.2)).prop_map(|(vlans, labels, pppoe)| Link {
+        vlans,
+        labels,
+        pppoe,
+    })
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -57,8 +60,12 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn around() -> impl Strategy<Value = Around> {
-    (kind(), any::<bool>(), any::<u32>(), link())
-        .prop_map(|(kind, v6, number, inner)| Around { kind, v6, number, inner })
+    (kind(), any::<bool>(), any::<u32>(), link()).prop_map(|(kind, v6, number, inner)| Around {
+        kind,
+        v6,
+        number,
+        inner,
+    })
 }
 
 /// The packet in the middle: UDP or TCP with a payload, by etherparse's builder.
@@ -180,9 +187,7 @@ fn wrap(packet: &[u8], around: &Around, depth: usize) -> (Vec<u8>, Tunnel, Vec<u
             let number = if key { around.number } else { 0 };
             (TunnelProtocol::Gre, number, 0, bytes(&[&payload, inside]), bridged)
         }
-        Kind::Erspan(1) => {
-            (TunnelProtocol::Erspan, 0, 0, bytes(&[&[0, 0, 0x88, 0xbe], &frame]), true)
-        }
+        Kind::Erspan(1) => (TunnelProtocol::Erspan, 0, 0, bytes(&[&[0, 0, 0x88, 0xbe], &frame]), true),
         Kind::Erspan(2) => {
             let head = [0x1000_88be_u32, 1, 0x1000_0000 | session, 0].map(u32::to_be_bytes).concat();
             (TunnelProtocol::Erspan, session, 0, bytes(&[&head, &frame]), true)

@@ -23,10 +23,13 @@ pub(super) fn open(payload: Linked<'_>) -> Option<Opened<'_>> {
     Some(Opened { protocol: TunnelProtocol::Vxlan, vni, next: Next::Ethernet, rest: payload.skip(HEADER) })
 }
 
-/// Without P, Ethernet is inside; without I, no network is named.
+/// Without P there should be no next protocol, and Ethernet is inside; without I, no network is named.
 pub(super) fn open_gpe(payload: Linked<'_>) -> Option<Opened<'_>> {
     let flags = u8_at(payload.rest, 0)?;
-    let next = if flags & NEXT_PROTOCOL == 0 { Next::Ethernet } else { next(&payload)? };
+    let next = match u8_at(payload.rest, 3)? {
+        0 if flags & NEXT_PROTOCOL == 0 => Next::Ethernet,
+        _ => next(&payload)?,
+    };
     let number = u32_at(payload.rest, 4)? >> 8;
     let vni = if flags & INSTANCE == 0 { 0 } else { number };
     Some(Opened { protocol: TunnelProtocol::VxlanGpe, vni, next, rest: payload.skip(HEADER) })
