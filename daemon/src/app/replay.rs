@@ -47,10 +47,11 @@ pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
         ReplayOutput::Serve => {
             let (mut writer, ring) = ring(serving::limits(&args.serve));
             let status = Arc::new(Status::default());
-            replay.run(&status, &mut |output| {
-                match output {
-                    Output::Flow(flow) => drop(writer.push(*flow)),
-                    Output::Lost(loss) => writer.push_lost(lost(loss)),
+            replay.run(&status, &mut |told| {
+                match told {
+                    Told::Output(Output::Flow(flow)) => drop(writer.push(*flow)),
+                    Told::Output(Output::Lost(loss)) => writer.push_lost(lost(loss)),
+                    Told::SoFar => {}
                 }
                 Ok(())
             })?;
@@ -85,6 +86,13 @@ fn pipeline(args: &ReplayArgs, name: &str) -> Result<Pipeline, AppError> {
     Ok(Pipeline::new(decode, Tracker::new(track::Settings::default()), enricher))
 }
 
+/// What a replay tells.
+enum Told {
+    Output(Output),
+    /// What was read so far is told: a capture through a pipe may let one wait for more.
+    SoFar,
+}
+
 struct Replay {
     source: FileSource,
     pipeline: Pipeline,
@@ -105,19 +113,20 @@ impl Replay {
     fn run(
         mut self,
         status: &Status,
-        out: &mut dyn FnMut(Output) -> Result<(), AppError>,
+        out: &mut dyn FnMut(Told) -> Result<(), AppError>,
     ) -> Result<crate::pipeline::Counts, AppError> {
         let (mut failed, mut damaged) = (None, None);
-        let mut keep_failure = |output, failed: &mut Option<AppError>| {
+        let mut keep_failure = |told, failed: &mut Option<AppError>| {
             if failed.is_none() {
-                *failed = out(output).err();
+                *failed = out(told).err();
             }
         };
         for input in self.source.by_ref() {
             match input {
                 Ok(input) => {
-                    let sink = &mut |output| keep_failure(output, &mut failed);
+                    let sink = &mut |output| keep_failure(Told::Output(output), &mut failed);
                     self.pipeline.take(&input, &self.cluster, sink);
+                    keep_failure(Told::SoFar, &mut failed);
                 }
                 Err(error) if damaged.is_none() => damaged = Some(error),
                 Err(another) => tracing::error!("{another}"),
@@ -126,7 +135,7 @@ impl Replay {
                 break;
             }
         }
-        self.pipeline.finish(&self.cluster, &mut |output| keep_failure(output, &mut failed));
+        self.pipeline.finish(&self.cluster, &mut |output| keep_failure(Told::Output(output), &mut failed));
         for end in self.source.ends().filter(|end| matches!(end, FileEnd::Truncated { .. })) {
             tracing::warn!("{end}");
             status.notice("capture", &end.to_string());
@@ -149,10 +158,11 @@ fn lost(loss: Loss) -> LostEvent {
 
 fn print(replay: Replay, node: &str) -> Result<(), AppError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let read = replay.run(&Status::default(), &mut |output| {
-        let response = match output {
-            Output::Flow(flow) => envelope(*flow),
-            Output::Lost(loss) => GetFlowsResponse {
+    let read = replay.run(&Status::default(), &mut |told| {
+        let response = match told {
+            Told::SoFar => return out.flush().map_err(AppError::Print),
+            Told::Output(Output::Flow(flow)) => envelope(*flow),
+            Told::Output(Output::Lost(loss)) => GetFlowsResponse {
                 node_name: node.to_owned(),
                 time: None,
                 response_types: Some(ResponseTypes::LostEvents(lost(loss))),
@@ -173,8 +183,8 @@ fn envelope(flow: Flow) -> GetFlowsResponse {
 fn summary(replay: Replay) -> Result<(), AppError> {
     let (mut flows, mut ends) = (0_u64, 0_u64);
     let status = Status::default();
-    let counts = replay.run(&status, &mut |output| {
-        if let Output::Flow(flow) = output {
+    let counts = replay.run(&status, &mut |told| {
+        if let Told::Output(Output::Flow(flow)) = told {
             flows += 1;
             let end = weir_proto::weir::v1::Reason::End;
             ends += u64::from(flow.weir.as_ref().is_some_and(|weir| weir.reason() == end));

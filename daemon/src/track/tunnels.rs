@@ -53,6 +53,8 @@ impl Tunnels {
         }
         let beyond = packet.wrappings.len().saturating_sub(1);
         let around = packet.wrappings.tunnels().take(beyond).collect();
+        // A connection has one tunnel a way, and there may be a million connections.
+        self.seen.reserve_exact(1);
         self.seen.push(Seen { way, tunnel, around, packets: 0, frame_bytes: 0 });
         Some(self.seen.len() - 1)
     }
