@@ -72,6 +72,18 @@ impl LinkType {
     pub const RAW: Self = Self(101);
     /// Raw IP as some systems write libpcap's own number into a file.
     pub const DLT_RAW: Self = Self(12);
+    /// The same of OpenBSD.
+    pub const DLT_RAW_OPENBSD: Self = Self(14);
+    /// PPP, as it is on the line or without address and control.
+    pub const PPP: Self = Self(9);
+    /// PPP in HDLC-like framing.
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPPoE without its Ethernet header.
+    pub const PPP_ETHER: Self = Self(51);
+    /// Cisco's HDLC.
+    pub const CISCO_HDLC: Self = Self(104);
+    /// PPP behind a byte that tells the direction.
+    pub const PPP_WITH_DIRECTION: Self = Self(204);
     /// OpenBSD loopback.
     pub const LOOP: Self = Self(108);
     /// Raw IPv4.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::decode;
+
 /// The node's daemon.
 #[derive(Debug, Parser)]
 #[command(name = "weir-daemon", version, about, long_about = None)]
@@ -83,6 +85,23 @@ pub struct KubernetesArgs {
     pub kubeconfig: Option<PathBuf>,
 }
 
+/// Which UDP ports are tunnels.
+#[derive(Clone, Debug, Args)]
+pub struct TunnelArgs {
+    /// UDP ports of VXLAN; repeatable.
+    #[arg(long = "vxlan-port", value_name = "PORT", value_delimiter = ',',
+          default_values_t = decode::Settings::default().vxlan_ports)]
+    pub vxlan_ports: Vec<u16>,
+    /// UDP ports of Geneve; repeatable.
+    #[arg(long = "geneve-port", value_name = "PORT", value_delimiter = ',',
+          default_values_t = decode::Settings::default().geneve_ports)]
+    pub geneve_ports: Vec<u16>,
+    /// UDP ports of WireGuard, by which its data is known; repeatable.
+    #[arg(long = "wireguard-port", value_name = "PORT", value_delimiter = ',',
+          default_values_t = decode::Settings::default().wireguard_ports)]
+    pub wireguard_ports: Vec<u16>,
+}
+
 /// What is captured.
 #[derive(Clone, Debug, Args)]
 pub struct CaptureArgs {
@@ -103,10 +122,9 @@ pub struct CaptureArgs {
     /// NFLOG groups to read, as the CNI's rules or your own write to; repeatable.
     #[arg(long = "nflog-group", value_name = "GROUP", value_delimiter = ',')]
     pub nflog_groups: Vec<u16>,
-    /// UDP ports of VXLAN; repeatable.
-    #[arg(long = "vxlan-port", value_name = "PORT", value_delimiter = ',',
-          default_values_t = [8472, 4789, 6784])]
-    pub vxlan_ports: Vec<u16>,
+    /// What is opened as a tunnel.
+    #[command(flatten)]
+    pub tunnels: TunnelArgs,
     /// Do without the kernel's connection tracking.
     #[arg(long)]
     pub no_conntrack: bool,
@@ -199,9 +217,9 @@ pub struct ReplayArgs {
     /// Where flows are served.
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// UDP ports of VXLAN; repeatable.
-    #[arg(long = "vxlan-port", value_name = "PORT", value_delimiter = ',', default_values_t = [8472, 4789, 6784])]
-    pub vxlan_ports: Vec<u16>,
+    /// What is opened as a tunnel.
+    #[command(flatten)]
+    pub tunnels: TunnelArgs,
     /// Where the flows go. Default: print, or serve where --listen or --unix is given.
     #[arg(long, value_enum)]
     pub output: Option<ReplayOutput>,
@@ -232,6 +250,18 @@ impl ServeArgs {
     #[must_use]
     pub const fn stop_deadline(&self) -> Duration {
         Duration::from_secs(self.stop_deadline_s)
+    }
+}
+
+impl TunnelArgs {
+    /// As the decoder takes them.
+    #[must_use]
+    pub fn settings(&self) -> decode::Settings {
+        decode::Settings {
+            vxlan_ports: self.vxlan_ports.clone(),
+            geneve_ports: self.geneve_ports.clone(),
+            wireguard_ports: self.wireguard_ports.clone(),
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 //! The same for live traffic and for files. Pure like its stages: the time is that of the packets, or handed in while there
 //! are none. What could not be decoded or was lost is counted here.
 
+use std::collections::BTreeMap;
+
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::Flow;
 
-use crate::capture::{Batch, Input, Loss, Role};
-use crate::decode::{self, Undecodable};
+use crate::capture::{Batch, Input, InterfaceId, Loss, Role};
+use crate::decode::{self, LinkMatter, Packet, Undecodable};
 use crate::enrich::{Enricher, Interfaces};
 use crate::track::Tracker;
 
@@ -27,16 +29,54 @@ pub struct Counts {
     pub frames: u64,
     /// Frames lost before they got here.
     pub lost: Loss,
-    /// Frames that are about their link alone, or carry no IP: ARP, neighbour discovery, multicast membership. They are nobody's
-    /// connection.
-    pub link_only: u64,
+    /// Frames that are nobody's connection, on all devices.
+    pub link: LinkCounts,
     /// Frames that could not be decoded.
     pub undecodable: u64,
 }
 
+/// Frames that are about their link alone, or carry no IP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// ARP, in tunnels too.
+    pub arp: u64,
+    /// Neighbour and router discovery of IPv6.
+    pub neighbours: u64,
+    /// Multicast memberships.
+    pub memberships: u64,
+    /// Network protocols other than IP.
+    pub not_ip: u64,
+}
+
+impl LinkCounts {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.arp + self.neighbours + self.memberships + self.not_ip
+    }
+
+    /// The count that such a frame belongs to; None for one that is a connection's, or is damaged.
+    const fn of(&mut self, decoded: &Result<Packet<'_>, Undecodable>) -> Option<&mut u64> {
+        match decoded {
+            Ok(packet) => match packet.about_the_link() {
+                Some(LinkMatter::Neighbours) => Some(&mut self.neighbours),
+                Some(LinkMatter::Memberships) => Some(&mut self.memberships),
+                None => None,
+            },
+            Err(Undecodable::Arp) => Some(&mut self.arp),
+            Err(Undecodable::NotIp) => Some(&mut self.not_ip),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Devices whose own counts are kept; frames of more are counted in all.
+const MAX_DEVICES: usize = 4096;
+
 /// The stages between frames and flows.
 #[derive(Debug)]
 pub struct Pipeline {
+    links: BTreeMap<InterfaceId, LinkCounts>,
     decode: decode::Settings,
     tracker: Tracker,
     enricher: Enricher,
@@ -48,13 +88,28 @@ impl Pipeline {
     /// The stages, ready to begin.
     #[must_use]
     pub fn new(decode: decode::Settings, tracker: Tracker, enricher: Enricher) -> Self {
-        Self { decode, tracker, enricher, interfaces: Interfaces::new(), counts: Counts::default() }
+        Self {
+            links: BTreeMap::new(),
+            decode,
+            tracker,
+            enricher,
+            interfaces: Interfaces::new(),
+            counts: Counts::default(),
+        }
     }
 
     /// What was counted so far.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Frames that are nobody's connection, by the device's name.
+    pub fn links(&self) -> impl Iterator<Item = (&str, LinkCounts)> {
+        self.links.iter().map(|(id, counts)| {
+            let name = self.interfaces.get(id).map_or("", |interface| &interface.name);
+            (name, *counts)
+        })
     }
 
     /// The connection table, for its counts.
@@ -86,19 +141,22 @@ impl Pipeline {
     }
 
     fn frames(&mut self, batch: &Batch, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
-        let Self { decode, tracker, enricher, interfaces, counts } = self;
+        let Self { decode, tracker, enricher, interfaces, counts, links } = self;
         for frame in batch.frames() {
             counts.frames += 1;
-            let packet = match decode::decode(&frame, decode) {
-                Ok(packet) if !packet.is_about_the_link() => packet,
-                Ok(_) | Err(Undecodable::Arp | Undecodable::NotIp) => {
-                    counts.link_only += 1;
-                    continue;
+            let decoded = decode::decode(&frame, decode);
+            if let Some(count) = counts.link.of(&decoded) {
+                *count += 1;
+                let has_room = links.len() < MAX_DEVICES || links.contains_key(&frame.interface);
+                let device = has_room.then(|| links.entry(frame.interface).or_default());
+                if let Some(count) = device.and_then(|device| device.of(&decoded)) {
+                    *count += 1;
                 }
-                Err(_) => {
-                    counts.undecodable += 1;
-                    continue;
-                }
+                continue;
+            }
+            let Ok(packet) = decoded else {
+                counts.undecodable += 1;
+                continue;
             };
             let role = interfaces.get(&frame.interface).map_or(Role::Unknown, |interface| interface.role);
             tracker.packet(&packet, role, &mut |event| {

@@ -18,6 +18,7 @@ pub mod nat;
 mod observe;
 mod path;
 pub mod tcp;
+mod tunnels;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -173,31 +174,43 @@ impl Tracker {
     pub fn packet(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
         self.advance(packet.at, sink);
         self.stats.packets += 1;
-        match packet.fragment {
-            Fragment::Later => return self.later_piece(packet, role, sink),
-            Fragment::First => self.fragments.note(packet),
-            Fragment::Whole => {}
+        if packet.fragment == Fragment::Later {
+            return self.later_piece(packet, role, sink);
         }
         if self.icmp_error(packet, sink) {
             return;
         }
         let place = self.place_of(packet, role, sink);
         self.count(place, packet, role);
+        self.first_piece(packet);
         self.reconsider(place.slot, sink);
         self.claim_logged(sink);
     }
 
+    /// Of a datagram in pieces, pieces that overtook the first one count now. It may be in pieces itself, or in a tunnel's that is.
+    fn first_piece(&mut self, packet: &Packet<'_>) {
+        let own = (packet.fragment == Fragment::First).then(|| packet.datagram()).flatten();
+        for datagram in own.into_iter().chain(packet.wrappings.in_pieces()) {
+            self.fragments.note(packet, datagram);
+            for (piece, role) in self.fragments.arrived(datagram, packet.at) {
+                self.count_piece(&piece, role);
+            }
+        }
+    }
+
     /// A later piece counts for the connection of the first, and begins none.
     fn later_piece(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
-        let tuple = self.fragments.tuple_of(packet);
-        let found =
-            tuple.and_then(|tuple| Some((tuple, self.known(tuple).filter(|place| self.is_open(*place))?)));
-        let Some((tuple, place)) = found else {
-            self.stats.unmatched += 1;
-            return;
-        };
-        self.count(place, &Packet { tuple, ..*packet }, role);
-        self.reconsider(place.slot, sink);
+        match self.count_piece(packet, role) {
+            Some(slot) => self.reconsider(slot, sink),
+            None => self.stats.unmatched += self.fragments.wait(packet, role),
+        }
+    }
+
+    fn count_piece(&mut self, packet: &Packet<'_>, role: Role) -> Option<usize> {
+        let piece = self.fragments.belonging(packet)?;
+        let place = self.known(piece.tuple).filter(|place| self.is_open(*place))?;
+        self.count(place, &piece, role);
+        Some(place.slot)
     }
 
     /// Takes what the kernel says of itself.
@@ -235,6 +248,7 @@ impl Tracker {
             self.fire(id, due, sink);
         }
         self.now = now;
+        self.stats.unmatched += self.fragments.expire(now);
         self.expire_logged(sink);
     }
 

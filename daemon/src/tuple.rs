@@ -14,12 +14,22 @@ pub struct IpProtocol(pub u8);
 impl IpProtocol {
     /// ICMP for IPv4.
     pub const ICMP: Self = Self(1);
+    /// IPv4 in another packet (RFC 2003).
+    pub const IPV4: Self = Self(4);
     /// IGMP.
     pub const IGMP: Self = Self(2);
     /// TCP.
     pub const TCP: Self = Self(6);
     /// UDP.
     pub const UDP: Self = Self(17);
+    /// IPv6 in another packet (RFC 2473, RFC 4213).
+    pub const IPV6: Self = Self(41);
+    /// Generic routing encapsulation.
+    pub const GRE: Self = Self(47);
+    /// IPsec, encrypted.
+    pub const ESP: Self = Self(50);
+    /// IPsec, authenticated only.
+    pub const AH: Self = Self(51);
     /// ICMP for IPv6.
     pub const ICMPV6: Self = Self(58);
     /// SCTP.

@@ -314,6 +314,28 @@ fn a_reader_that_leaves_is_no_failure() {
     }
 }
 
+/// What came through a pipe is told while the pipe waits for more, and in the end all is as from the file.
+#[test]
+fn a_capture_through_a_pipe_is_told_as_it_comes() {
+    let whole = std::fs::read(recording()).unwrap();
+    let (first, rest) = whole.split_at(block_behind(&whole, whole.len() / 2));
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let told = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(program("weir-daemon").unwrap());
+    command.args(["replay", "-"]).stdin(reader).stdout(told.reopen().unwrap()).stderr(Stdio::inherit());
+    let mut running = Running::of(command.spawn().unwrap());
+    drop(command);
+    writer.write_all(first).unwrap();
+    let lines = || std::fs::read_to_string(told.path()).unwrap().lines().count();
+    wait_for("the first flows", DEADLINE, || (lines() > 0).then_some(())).unwrap();
+    writer.write_all(rest).unwrap();
+    drop(writer);
+    let status = wait_for("its end", DEADLINE, || running.child().try_wait().unwrap()).unwrap();
+    assert!(status.success());
+    let from_the_file = replay(&[text(&recording())]);
+    assert_eq!(std::fs::read_to_string(told.path()).unwrap(), from_the_file.stdout);
+}
+
 #[test]
 fn a_missing_capability_is_named_with_the_way_to_get_it() {
     let test = "a_missing_capability_is_named_with_the_way_to_get_it";

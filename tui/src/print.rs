@@ -20,7 +20,7 @@ use weir_proto::observer::get_flows_response::ResponseTypes;
 
 pub use connections::ConnectionPrinter;
 pub use connections::row::{
-    address, bytes, cells as connection_cells, dns as dns_message, milliseconds, state,
+    address, bytes, cells as connection_cells, dns as dns_message, milliseconds, state, tunnel_name, tunnels,
 };
 pub use flows::row as flow_cells;
 pub use status::{print_status, status_json};

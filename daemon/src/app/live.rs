@@ -11,7 +11,6 @@ use weir_proto::flow::{Flow, LostEvent, LostEventSource};
 
 use crate::capture::{Input, Loss};
 use crate::config::RunArgs;
-use crate::decode;
 use crate::enrich::{self, Enricher};
 use crate::pipeline::{Output, Pipeline};
 use crate::ring::{Seq, Writer, ring};
@@ -97,6 +96,7 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
         feed,
         pulse: Arc::clone(&pulse),
         peers_told: Instant::now(),
+        links_told: Instant::now(),
         peers_stale: true,
         pipeline: pipeline(args, &name, run)?,
         cluster,
@@ -130,7 +130,7 @@ fn pipeline(args: &RunArgs, name: &str, run: u64) -> Result<Pipeline, AppError> 
         periodic_ns: args.interval_s.saturating_mul(1_000_000_000),
         ..track::Settings::default()
     };
-    let decode = decode::Settings { vxlan_ports: args.capture.vxlan_ports.clone() };
+    let decode = args.capture.tunnels.settings();
     Ok(Pipeline::new(decode, Tracker::new(settings), enricher))
 }
 
@@ -228,6 +228,7 @@ struct Pump {
     pulse: Arc<Pulse>,
     /// When the nodes were last looked at, and whether there may be news since.
     peers_told: Instant,
+    links_told: Instant,
     peers_stale: bool,
     pipeline: Pipeline,
     cluster: Cluster,
@@ -293,6 +294,10 @@ impl Pump {
         set(&self.status.undecodable, counts.undecodable);
         set(&self.status.connections, tracked.len() as u64);
         set(&self.status.connections_evicted, tracked.stats().evicted);
+        if self.links_told.elapsed() >= STATUS_INTERVAL {
+            self.links_told = Instant::now();
+            self.status.tell_links(self.pipeline.links());
+        }
     }
 
     /// One call of the pipeline, its flows into the ring.

@@ -15,7 +15,6 @@ use weir_proto::observer::get_flows_response::ResponseTypes;
 use crate::capture::Loss;
 use crate::capture::file::{FileEnd, FileSource};
 use crate::config::{ReplayArgs, ReplayOutput};
-use crate::decode;
 use crate::enrich::{self, Enricher};
 use crate::pipeline::{Output, Pipeline};
 use crate::ring::ring;
@@ -48,10 +47,11 @@ pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
         ReplayOutput::Serve => {
             let (mut writer, ring) = ring(serving::limits(&args.serve));
             let status = Arc::new(Status::default());
-            replay.run(&status, &mut |output| {
-                match output {
-                    Output::Flow(flow) => drop(writer.push(*flow)),
-                    Output::Lost(loss) => writer.push_lost(lost(loss)),
+            replay.run(&status, &mut |told| {
+                match told {
+                    Told::Output(Output::Flow(flow)) => drop(writer.push(*flow)),
+                    Told::Output(Output::Lost(loss)) => writer.push_lost(lost(loss)),
+                    Told::SoFar => {}
                 }
                 Ok(())
             })?;
@@ -82,8 +82,15 @@ fn pipeline(args: &ReplayArgs, name: &str) -> Result<Pipeline, AppError> {
         run: RUN,
         ..enrich::Settings::default()
     })?;
-    let decode = decode::Settings { vxlan_ports: args.vxlan_ports.clone() };
+    let decode = args.tunnels.settings();
     Ok(Pipeline::new(decode, Tracker::new(track::Settings::default()), enricher))
+}
+
+/// What a replay tells.
+enum Told {
+    Output(Output),
+    /// What was read so far is told: a capture through a pipe may let one wait for more.
+    SoFar,
 }
 
 struct Replay {
@@ -106,19 +113,20 @@ impl Replay {
     fn run(
         mut self,
         status: &Status,
-        out: &mut dyn FnMut(Output) -> Result<(), AppError>,
+        out: &mut dyn FnMut(Told) -> Result<(), AppError>,
     ) -> Result<crate::pipeline::Counts, AppError> {
         let (mut failed, mut damaged) = (None, None);
-        let mut keep_failure = |output, failed: &mut Option<AppError>| {
+        let mut keep_failure = |told, failed: &mut Option<AppError>| {
             if failed.is_none() {
-                *failed = out(output).err();
+                *failed = out(told).err();
             }
         };
         for input in self.source.by_ref() {
             match input {
                 Ok(input) => {
-                    let sink = &mut |output| keep_failure(output, &mut failed);
+                    let sink = &mut |output| keep_failure(Told::Output(output), &mut failed);
                     self.pipeline.take(&input, &self.cluster, sink);
+                    keep_failure(Told::SoFar, &mut failed);
                 }
                 Err(error) if damaged.is_none() => damaged = Some(error),
                 Err(another) => tracing::error!("{another}"),
@@ -127,7 +135,7 @@ impl Replay {
                 break;
             }
         }
-        self.pipeline.finish(&self.cluster, &mut |output| keep_failure(output, &mut failed));
+        self.pipeline.finish(&self.cluster, &mut |output| keep_failure(Told::Output(output), &mut failed));
         for end in self.source.ends().filter(|end| matches!(end, FileEnd::Truncated { .. })) {
             tracing::warn!("{end}");
             status.notice("capture", &end.to_string());
@@ -135,6 +143,7 @@ impl Replay {
         let counts = self.pipeline.counts();
         status.frames.store(counts.frames, Ordering::Relaxed);
         status.undecodable.store(counts.undecodable, Ordering::Relaxed);
+        status.tell_links(self.pipeline.links());
         failed.or(damaged.map(AppError::File)).map_or(Ok(counts), Err)
     }
 }
@@ -149,10 +158,11 @@ fn lost(loss: Loss) -> LostEvent {
 
 fn print(replay: Replay, node: &str) -> Result<(), AppError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let read = replay.run(&Status::default(), &mut |output| {
-        let response = match output {
-            Output::Flow(flow) => envelope(*flow),
-            Output::Lost(loss) => GetFlowsResponse {
+    let read = replay.run(&Status::default(), &mut |told| {
+        let response = match told {
+            Told::SoFar => return out.flush().map_err(AppError::Print),
+            Told::Output(Output::Flow(flow)) => envelope(*flow),
+            Told::Output(Output::Lost(loss)) => GetFlowsResponse {
                 node_name: node.to_owned(),
                 time: None,
                 response_types: Some(ResponseTypes::LostEvents(lost(loss))),
@@ -172,24 +182,34 @@ fn envelope(flow: Flow) -> GetFlowsResponse {
 
 fn summary(replay: Replay) -> Result<(), AppError> {
     let (mut flows, mut ends) = (0_u64, 0_u64);
-    let counts = replay.run(&Status::default(), &mut |output| {
-        if let Output::Flow(flow) = output {
+    let status = Status::default();
+    let counts = replay.run(&status, &mut |told| {
+        if let Told::Output(Output::Flow(flow)) = told {
             flows += 1;
             let end = weir_proto::weir::v1::Reason::End;
             ends += u64::from(flow.weir.as_ref().is_some_and(|weir| weir.reason() == end));
         }
         Ok(())
     })?;
-    let mut out = std::io::stdout().lock();
+    let (mut out, links) = (std::io::stdout().lock(), status.links());
     writeln!(
         out,
         "{} frames, {} of ARP and the like, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
         counts.frames,
-        counts.link_only,
+        counts.link.total(),
         counts.undecodable,
         counts.lost.kernel + counts.lost.queue,
     )
-    .map_err(AppError::Print)
+    .map_err(AppError::Print)?;
+    for device in links {
+        writeln!(
+            out,
+            "{}: {} of ARP, {} of neighbour discovery, {} of multicast membership, {} of other protocols than IP",
+            device.device, device.arp, device.neighbours, device.memberships, device.not_ip,
+        )
+        .map_err(AppError::Print)?;
+    }
+    Ok(())
 }
 
 fn serve(

@@ -254,7 +254,7 @@ impl CaptureFile {
         self.stream.begin()?;
         cut(self.stream.more(4 + HEADER_REST)?)?;
         pcap.header(self.stream.record().get(4..).unwrap_or_default())?;
-        if !matches!(pcap.link(), LinkType::NFLOG | LinkType::NETLINK) {
+        if pcap.link() != LinkType::NETLINK {
             let interface = Interface { index: 0, name: self.name.clone(), role: Role::Unknown };
             self.pending.push_back(Content::Interface(InterfaceId(*next_id), interface));
         }
@@ -320,13 +320,21 @@ impl CaptureFile {
         };
         self.last = head.at;
         let frame = self.frame(&head);
-        let told = testimony::read(frame.link, frame.bytes, frame.at);
-        if !told.is_empty() {
-            self.pending.extend(told.into_iter().map(|told| Content::Testimony(head.at, told)));
+        let mut told = testimony::read(frame.link, frame.bytes, frame.at);
+        // Elsewhere NFLOG is also a way to capture: its packets are frames, and rules that name nothing have nothing to say.
+        let (link, index) = (frame.link, frame.cooked_ifindex());
+        let captured = self.origin.is_none() && link == LinkType::NFLOG;
+        if captured {
+            self.pending.push_back(Content::Frame(head));
+            told.retain(testimony::names_a_rule);
+        }
+        let taken = captured || !told.is_empty();
+        self.pending.extend(told.into_iter().map(|told| Content::Testimony(head.at, told)));
+        if taken {
             return;
         }
         // A recording of weir's names the devices itself.
-        if let (None, Some(index)) = (&self.origin, frame.cooked_ifindex()) {
+        if let (None, Some(index)) = (&self.origin, index) {
             head.interface = self.cooked_device(head.interface, index, ids);
         }
         self.pending.push_back(Content::Frame(head));

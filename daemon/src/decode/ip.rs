@@ -1,7 +1,8 @@
 //! IPv4 and IPv6 headers -> [`Datagram`]: addresses, lengths, fragment state, and where the transport begins.
 //!
 //! Lengths come from the header's own fields; the frame's length only bounds them. Padding is left out, and a length of 0
-//! is that of a super-packet too long for the field (segmentation offload, "BIG TCP").
+//! is that of a super-packet too long for the field (segmentation offload, "BIG TCP"). Of a source route, the destination is
+//! the next stop, as conntrack has it.
 
 use std::net::IpAddr;
 
@@ -15,8 +16,9 @@ use crate::tuple::IpProtocol;
 /// Extension headers that are followed (RFC 8200 section 4.1 knows seven, each once but for destination options).
 const MAX_EXTENSIONS: usize = 8;
 const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
+const AUTHENTICATION: u8 = IpProtocol::AH.0;
 const NO_NEXT_HEADER: u8 = 59;
 /// Option type of a jumbo payload (RFC 2675 section 2).
 const JUMBO: u8 = 0xc2;
@@ -89,16 +91,26 @@ fn ipv4(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         (0, true) => Fragment::First,
         _ => Fragment::Later,
     };
+    let chain = Chain {
+        next: header.protocol().0,
+        id: Some(u32::from(header.identification())),
+        fragment,
+        rest: behind(extent.captured, header_len as usize),
+        rest_len: extent.len.saturating_sub(header_len),
+    };
+    // The one header of IPv6's that IPv4 has too.
+    let chain =
+        if chain.next == AUTHENTICATION { extensions(chain, |next| next == AUTHENTICATION)? } else { chain };
     Ok(Datagram {
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
-        protocol: IpProtocol(header.protocol().0),
+        protocol: IpProtocol(chain.next),
         ip_len: extent.len,
-        ip_id: Some(u32::from(header.identification())),
+        ip_id: chain.id,
         ttl: header.ttl(),
-        fragment,
-        payload: behind(extent.captured, header_len as usize),
-        payload_len: extent.len.saturating_sub(header_len),
+        fragment: chain.fragment,
+        payload: chain.rest,
+        payload_len: chain.rest_len,
         truncated: extent.truncated,
     })
 }
@@ -112,7 +124,14 @@ fn ipv6(bytes: &[u8], wire_len: Option<u32>) -> Result<Datagram<'_>, Undecodable
         len => Some(40 + u32::from(len)),
     };
     let extent = Extent::new(bytes, claimed, wire_len);
-    let chain = extensions(next, behind(extent.captured, 40), extent.len.saturating_sub(40))?;
+    let chain = Chain {
+        next,
+        id: None,
+        fragment: Fragment::Whole,
+        rest: behind(extent.captured, 40),
+        rest_len: extent.len.saturating_sub(40),
+    };
+    let chain = if is_extension(next) { extensions(chain, is_extension)? } else { chain };
     Ok(Datagram {
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
@@ -137,6 +156,7 @@ fn jumbo(next: u8, hop_by_hop: &[u8]) -> Option<u32> {
 }
 
 /// What the extension headers say, and what is behind them.
+#[derive(Clone, Copy)]
 struct Chain<'a> {
     next: u8,
     id: Option<u32>,
@@ -146,8 +166,7 @@ struct Chain<'a> {
 }
 
 /// Follows extension headers up to the transport, or to a later fragment's data.
-fn extensions(next: u8, rest: &[u8], rest_len: u32) -> Result<Chain<'_>, Undecodable> {
-    let mut chain = Chain { next, id: None, fragment: Fragment::Whole, rest, rest_len };
+fn extensions(mut chain: Chain<'_>, is_extension: fn(u8) -> bool) -> Result<Chain<'_>, Undecodable> {
     for _ in 0..MAX_EXTENSIONS {
         if chain.fragment == Fragment::Later || !is_extension(chain.next) {
             return Ok(chain);
@@ -159,8 +178,8 @@ fn extensions(next: u8, rest: &[u8], rest_len: u32) -> Result<Chain<'_>, Undecod
 
 /// Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP and Shim6 (IANA "IPv6 Extension
 /// Header Types"). What ESP wraps cannot be read: it counts as a transport.
-const fn is_extension(next: u8) -> bool {
-    matches!(next, HOP_BY_HOP | 43 | FRAGMENT | AUTHENTICATION | 60 | 135 | 139 | 140)
+fn is_extension(next: u8) -> bool {
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | 60 | 135 | 139 | 140)
 }
 
 fn step<'a>(chain: &Chain<'a>) -> Result<Chain<'a>, Undecodable> {

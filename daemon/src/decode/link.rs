@@ -1,31 +1,27 @@
-//! Link header -> where IP begins. Ethernet with its VLAN tags and SNAP, Linux cooked 1 and 2, raw IP, BSD loopback.
+//! Link header -> where IP begins: Ethernet, Linux cooked 1 and 2, PPP and Cisco HDLC, raw IP, BSD loopback, NFLOG.
 //!
-//! A new link type is one line in [`read`]. What is no IP is told apart only as far as its counter needs.
+//! A new link type is one line in [`read`]. What lies between a link header and IP (tags, labels, PPPoE) is `ethertype`'s.
+//! What is no IP is told apart only as far as its counter needs.
 
-use super::wire::{behind, len_of, mac_at, u8_at, u16_at, u32_at, up_to};
-use super::{Direction, Undecodable};
+use super::ethertype::{self, Next};
+use super::wire::{behind, len_of, u8_at, u16_at, u32_at, up_to};
+use super::{Direction, Undecodable, Vlans};
 use crate::capture::LinkType;
 
-/// Ethernet types (IANA "IEEE 802 Numbers").
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_ARP: u16 = 0x0806;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// 802.1Q, 802.1ad, and the tag that came before 802.1ad.
-const ETHERTYPE_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
-/// A number below is a length (IEEE 802.3 clause 3.2.6).
-const ETHERTYPE_LEAST: u16 = 0x0600;
-/// Linux' pseudo ethertype of a frame that begins with an LLC header (linux/if_ether.h).
-const ETH_P_802_2: u16 = 0x0004;
-/// Stacked tags that are skipped; more is not a network.
-const MAX_TAGS: usize = 8;
 /// Address families of IPv6 on the BSDs and Linux; IPv4 is 2 everywhere.
 const FAMILIES_IPV6: [u32; 4] = [24, 28, 30, 10];
+/// `NFULA_PAYLOAD` (linux/netfilter/nfnetlink_log.h).
+const NFLOG_PAYLOAD: u16 = 9;
+/// Attributes of an NFLOG message; the kernel knows some twenty.
+const MAX_NFLOG_ATTRIBUTES: usize = 64;
 
 /// A frame behind its link header: `rest` begins with an IP header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Linked<'a> {
     /// Source and destination MAC.
     pub(super) ethernet: Option<([u8; 6], [u8; 6])>,
+    /// Tags that were passed.
+    pub(super) vlans: Vlans,
     /// What the header tells of the direction.
     pub(super) direction: Direction,
     /// Captured bytes from the IP header on.
@@ -35,13 +31,26 @@ pub(super) struct Linked<'a> {
 }
 
 impl<'a> Linked<'a> {
-    const fn new(rest: &'a [u8], wire_len: u32) -> Self {
-        Self { ethernet: None, direction: Direction::Unknown, rest, wire_len }
+    /// Bytes behind a header that tells nothing.
+    pub(super) fn new(rest: &'a [u8], wire_len: u32) -> Self {
+        Self { ethernet: None, vlans: Vlans::default(), direction: Direction::Unknown, rest, wire_len }
     }
 
-    fn skip(self, len: u32) -> Self {
+    /// A packet whose length on the wire nobody tells.
+    pub(super) fn bare(rest: &'a [u8]) -> Self {
+        Self::new(rest, len_of(rest))
+    }
+
+    /// Behind the next `len` bytes.
+    pub(super) fn skip(self, len: u32) -> Self {
         let rest = behind(self.rest, len as usize);
         Self { rest, wire_len: self.wire_len.saturating_sub(len), ..self }
+    }
+
+    /// No more than the next `len` bytes: what follows is padding.
+    pub(super) fn first(self, len: u32) -> Self {
+        let len = len.min(self.wire_len);
+        Self { rest: up_to(self.rest, len), wire_len: len, ..self }
     }
 }
 
@@ -49,28 +58,28 @@ impl<'a> Linked<'a> {
 pub(super) fn read(link: LinkType, bytes: &[u8], wire_len: u32) -> Result<Linked<'_>, Undecodable> {
     let linked = Linked::new(bytes, wire_len);
     match link {
-        LinkType::ETHERNET => ethernet(linked),
+        LinkType::ETHERNET => ethertype::resolve(Next::Ethernet, linked),
         LinkType::LINUX_SLL => cooked(linked),
         LinkType::LINUX_SLL2 => cooked2(linked),
         LinkType::NULL | LinkType::LOOP => loopback(linked),
-        LinkType::RAW | LinkType::DLT_RAW | LinkType::IPV4 | LinkType::IPV6 => Ok(linked),
+        LinkType::RAW | LinkType::DLT_RAW | LinkType::DLT_RAW_OPENBSD | LinkType::IPV4 | LinkType::IPV6 => {
+            Ok(linked)
+        }
+        LinkType::PPP | LinkType::PPP_HDLC => ethertype::resolve(Next::Ppp, linked),
+        LinkType::PPP_ETHER => ethertype::resolve(Next::PppoeSession, linked),
+        LinkType::PPP_WITH_DIRECTION => with_direction(linked),
+        LinkType::CISCO_HDLC => ethertype::resolve(Next::CiscoHdlc, linked),
+        LinkType::NFLOG => logged(linked),
         _ => Err(Undecodable::LinkType),
     }
-}
-
-/// An Ethernet frame: MAC addresses, then tags and type.
-pub(super) fn ethernet(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
-    let destination = mac_at(frame.rest, 0).ok_or(Undecodable::Truncated)?;
-    let source = mac_at(frame.rest, 6).ok_or(Undecodable::Truncated)?;
-    let kind = u16_at(frame.rest, 12).ok_or(Undecodable::Truncated)?;
-    network(kind, Linked { ethernet: Some((source, destination)), ..frame.skip(14) })
 }
 
 /// LINKTYPE_LINUX_SLL: packet type, ARPHRD, address and its length, protocol; 16 bytes.
 fn cooked(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
     let kind = u16_at(frame.rest, 0).ok_or(Undecodable::Truncated)?;
     let protocol = u16_at(frame.rest, 14).ok_or(Undecodable::Truncated)?;
-    network(protocol, Linked { direction: direction(kind), ..frame.skip(16) })
+    let frame = Linked { direction: direction(kind), ..frame.skip(16) };
+    ethertype::resolve(Next::EtherType(protocol), frame)
 }
 
 /// LINKTYPE_LINUX_SLL2: protocol, ifindex, ARPHRD, packet type, address; 20 bytes.
@@ -80,7 +89,8 @@ fn cooked2(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
     if frame.rest.len() < 20 {
         return Err(Undecodable::Truncated);
     }
-    network(protocol, Linked { direction: direction(u16::from(kind)), ..frame.skip(20) })
+    let frame = Linked { direction: direction(u16::from(kind)), ..frame.skip(20) };
+    ethertype::resolve(Next::EtherType(protocol), frame)
 }
 
 /// The packet types of linux/if_packet.h: to us, broadcast, multicast, to another host; 4 is sent by us.
@@ -92,41 +102,48 @@ const fn direction(packet_type: u16) -> Direction {
     }
 }
 
+/// LINKTYPE_PPP_WITH_DIR: a byte that is 0 for received, else sent; then PPP.
+fn with_direction(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
+    let direction = match u8_at(frame.rest, 0).ok_or(Undecodable::Truncated)? {
+        0 => Direction::Inbound,
+        _ => Direction::Outbound,
+    };
+    ethertype::resolve(Next::Ppp, Linked { direction, ..frame.skip(1) })
+}
+
 /// LINKTYPE_NULL and LINKTYPE_LOOP: an address family, in the byte order of whoever captured it.
 fn loopback(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
     let family = u32_at(frame.rest, 0).ok_or(Undecodable::Truncated)?;
     let family = family.min(family.swap_bytes());
-    if family == 2 || FAMILIES_IPV6.contains(&family) { Ok(frame.skip(4)) } else { Err(Undecodable::NotIp) }
-}
-
-/// Skips tags and SNAP until the type names IP.
-fn network(mut kind: u16, mut frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
-    for _ in 0..=MAX_TAGS {
-        match kind {
-            ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => return Ok(frame),
-            ETHERTYPE_ARP => return Err(Undecodable::Arp),
-            _ if ETHERTYPE_TAGS.contains(&kind) => {
-                kind = u16_at(frame.rest, 2).ok_or(Undecodable::Truncated)?;
-                frame = frame.skip(4);
-            }
-            ETH_P_802_2 => (kind, frame) = snap(frame)?,
-            _ if kind < ETHERTYPE_LEAST => {
-                let len = u32::from(kind).min(frame.wire_len);
-                (kind, frame) = snap(Linked { rest: up_to(frame.rest, len), wire_len: len, ..frame })?;
-            }
-            _ => return Err(Undecodable::NotIp),
-        }
-    }
-    Err(Undecodable::NotIp)
-}
-
-/// LLC with SNAP and organisation 0 carries an Ethernet type (RFC 1042).
-fn snap(frame: Linked<'_>) -> Result<(u16, Linked<'_>), Undecodable> {
-    let llc: &[u8; 8] = frame.rest.first_chunk().ok_or_else(|| missing(frame.rest, frame.wire_len, 8))?;
-    match *llc {
-        [0xaa, 0xaa, 3, 0, 0, 0, high, low] => Ok((u16::from_be_bytes([high, low]), frame.skip(8))),
+    match frame.rest {
+        _ if family == 2 || FAMILIES_IPV6.contains(&family) => Ok(frame.skip(4)),
+        // Some captures of other point-to-point devices have their own header in its place.
+        [0x0f | 0x8f, 0, ..] => ethertype::resolve(Next::CiscoHdlc, frame),
         _ => Err(Undecodable::NotIp),
     }
+}
+
+/// LINKTYPE_NFLOG: family, version, group; then attributes, with lengths in the byte order of whoever captured it. The packet
+/// is one of them.
+fn logged(frame: Linked<'_>) -> Result<Linked<'_>, Undecodable> {
+    let attributes = frame.skip(4);
+    let read: [fn([u8; 2]) -> u16; 2] = [u16::from_le_bytes, u16::from_be_bytes];
+    read.into_iter().find_map(|number| payload(attributes, number)).ok_or(Undecodable::Malformed)
+}
+
+fn payload<'a>(mut frame: Linked<'a>, number: fn([u8; 2]) -> u16) -> Option<Linked<'a>> {
+    for _ in 0..MAX_NFLOG_ATTRIBUTES {
+        let len = u32::from(number(*frame.rest.first_chunk()?));
+        let kind = number(*frame.rest.get(2..)?.first_chunk()?);
+        if len < 4 || len > frame.wire_len {
+            return None;
+        }
+        if kind == NFLOG_PAYLOAD {
+            return Some(frame.first(len).skip(4));
+        }
+        frame = frame.skip(len.next_multiple_of(4));
+    }
+    None
 }
 
 /// Why a header of `needed` bytes is not there: the capture cut it off, or it never was.

@@ -1,11 +1,15 @@
 //! Packets made byte by byte, cut at every byte, and random ones.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::capture::{Frame, LinkType};
+
+mod built;
+mod links;
+mod tunnels;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 7);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
@@ -164,19 +168,35 @@ fn a_direction_the_source_knows_is_kept() {
 
 #[test]
 fn what_is_no_ip_is_told_apart() {
-    let cases: [(LinkType, Vec<u8>, Undecodable); 8] = [
+    let cases: [(LinkType, Vec<u8>, Undecodable); 6] = [
         (LinkType(9999), vec![0; 60], Undecodable::LinkType),
         (LinkType::ETHERNET, ethernet(0x0806, &[0; 28]), Undecodable::Arp),
         (LinkType::ETHERNET, ethernet(0x88cc, &[0; 28]), Undecodable::NotIp),
         (LinkType::ETHERNET, ethernet(IPV4, &[0x90; 28]), Undecodable::NotIp),
         (LinkType::ETHERNET, ethernet(IPV4, &[]), Undecodable::Truncated),
         (LinkType::RAW, vec![0x44; 40], Undecodable::Malformed),
-        (LinkType::RAW, ipv4(IpProtocol::UDP, &[0, 1, 0, 2, 0, 7, 0, 0]), Undecodable::Malformed),
-        (LinkType::RAW, ipv4(IpProtocol::TCP, &[0; 20]), Undecodable::Malformed),
     ];
     for (link, bytes, reason) in cases {
         assert_eq!(read(link, &bytes).unwrap_err(), reason, "{link} {bytes:02x?}");
     }
+}
+
+#[test]
+fn a_header_that_contradicts_itself_behind_its_ports_counts_for_its_connection() {
+    let short_udp = ipv4(IpProtocol::UDP, &[0, 1, 0, 2, 0, 7, 0, 0]);
+    let short_tcp = ipv4(IpProtocol::TCP, &[&[0, 1, 0, 2][..], &[0; 16]].concat());
+    let first_piece = ipv4_with(IpProtocol::TCP.0, 0x2000, &[], &syn(b"")[..8]);
+    for (bytes, protocol, ports) in [
+        (short_udp, IpProtocol::UDP, (1, 2)),
+        (short_tcp, IpProtocol::TCP, (1, 2)),
+        (first_piece, IpProtocol::TCP, (40_000, 80)),
+    ] {
+        let packet = read_ip(&bytes);
+        assert_eq!(packet.tuple, tuple(protocol, ports.0, ports.1));
+        assert!(matches!(packet.transport, Transport::Other { .. }));
+    }
+    let no_ports = ipv4(IpProtocol::UDP, &[0, 1]);
+    assert_eq!(read(LinkType::RAW, &no_ports).unwrap_err(), Undecodable::Malformed);
 }
 
 #[test]
@@ -241,7 +261,7 @@ fn sctp_by_its_first_chunk() {
     let init = ipv4(IpProtocol::SCTP, &[0, 9, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20]);
     let packet = read_ip(&init);
     assert_eq!(packet.tuple, tuple(IpProtocol::SCTP, 9, 10));
-    assert!(matches!(packet.transport, Transport::Sctp { first_chunk: Some(1), payload_len: 4 }));
+    assert!(matches!(packet.transport, Transport::Sctp { first_chunk: Some(1), payload_len: 4, .. }));
 }
 
 #[test]
@@ -290,7 +310,7 @@ fn the_packet_in_a_vxlan_is_the_packet() {
     assert_eq!((tunnel.protocol, tunnel.vni), (TunnelProtocol::Vxlan, 77));
     assert_eq!((tunnel.source, tunnel.destination), (CLIENT.into(), SERVER.into()));
     assert_eq!((tunnel.source_port, tunnel.destination_port), (51_000, 8472));
-    let other_port = Settings { vxlan_ports: vec![4789] };
+    let other_port = Settings { vxlan_ports: vec![4789], ..Settings::default() };
     assert!(decode(&frame(LinkType::ETHERNET, &outer), &other_port).unwrap().tunnel.is_none());
 }
 
@@ -361,8 +381,13 @@ fn cut_at_every_byte() {
             };
             match decode(&cut, &Settings::default()) {
                 Err(reason) => assert_eq!(reason, Undecodable::Truncated, "cut at {len}"),
-                Ok(packet) if packet.tunnel == full.tunnel => same_but_cut(&packet, &full),
-                Ok(packet) => assert_eq!(packet.tuple.destination.port(), 8472),
+                Ok(packet) if packet.tunnel != full.tunnel => {
+                    assert_eq!(packet.tuple.destination.port(), 8472);
+                }
+                Ok(packet) if matches!(packet.transport, Transport::Other { .. }) => {
+                    assert!(packet.truncated && packet.tuple == full.tuple);
+                }
+                Ok(packet) => same_but_cut(&packet, &full),
             }
         }
     }

@@ -1,19 +1,26 @@
 //! [`Datagram`] -> ports and [`Transport`]. A new transport protocol is one line in [`read`].
 //!
-//! A header cut after the ports but before its end gives no packet: a half-read TCP header would be a wrong measurement.
-//! Options and payload may be cut, the lengths still tell what was on the wire.
+//! A header that is cut behind its ports, or contradicts itself there, still names its connection: its packet counts, but
+//! nothing is measured by it. Options and payload may be cut, the lengths still tell what was on the wire.
 
 use etherparse::{TcpOptionElement, TcpOptionsIterator};
 
-use super::ip::{self, Datagram};
-use super::wire::{behind, u8_at, u16_at, u32_at, up_to};
-use super::{Fragment, Icmp, Quoted, Tcp, TcpFlags, Transport, Undecodable};
-use crate::tuple::{IpProtocol, Tuple};
+use super::icmp;
+use super::ip::Datagram;
+use super::wire::{behind, len_of, u8_at, u16_at, u32_at, up_to};
+use super::{Chunks, Fragment, Settings, Tcp, TcpFlags, Transport, Undecodable};
+use crate::tuple::IpProtocol;
 
-type Ports = (u16, u16);
+pub(super) type Ports = (u16, u16);
+
+/// Chunks that are looked at; more are data.
+const MAX_CHUNKS: usize = 32;
 
 /// Reads the transport header: its ports (0 without) and itself.
-pub(super) fn read<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodable> {
+pub(super) fn read<'a>(
+    datagram: &Datagram<'a>,
+    settings: &Settings,
+) -> Result<(Ports, Transport<'a>), Undecodable> {
     if datagram.fragment == Fragment::Later {
         return Ok(((0, 0), Transport::Other { payload_len: datagram.payload_len }));
     }
@@ -21,24 +28,30 @@ pub(super) fn read<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>)
         IpProtocol::TCP => tcp(datagram),
         IpProtocol::UDP => udp(datagram),
         IpProtocol::SCTP => sctp(datagram),
-        IpProtocol::ICMP | IpProtocol::ICMPV6 => icmp(datagram),
+        IpProtocol::ICMP | IpProtocol::ICMPV6 => icmp::read(datagram, settings),
         _ => Ok(((0, 0), Transport::Other { payload_len: datagram.payload_len })),
     }
 }
 
-fn ports(datagram: &Datagram<'_>) -> Option<Ports> {
+pub(super) fn ports(datagram: &Datagram<'_>) -> Option<Ports> {
     Some((u16_at(datagram.payload, 0)?, u16_at(datagram.payload, 2)?))
+}
+
+/// Of a connection, without a header.
+const fn unmeasured<'a>(datagram: &Datagram<'a>) -> Transport<'a> {
+    Transport::Other { payload_len: datagram.payload_len }
 }
 
 /// RFC 9293 section 3.1.
 fn tcp<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodable> {
     let bytes = datagram.payload;
-    let header: &[u8; 20] = bytes.first_chunk().ok_or_else(|| datagram.lacks(20))?;
     let ports = ports(datagram).ok_or_else(|| datagram.lacks(20))?;
-    let header_len = u32::from(header[12] >> 4) * 4;
-    if header_len < 20 || header_len > datagram.payload_len {
-        return Err(Undecodable::Malformed);
-    }
+    let header_len = bytes.get(12).map_or(0, |first| u32::from(first >> 4) * 4);
+    let Some(header) =
+        bytes.first_chunk::<20>().filter(|_| (20..=datagram.payload_len).contains(&header_len))
+    else {
+        return Ok((ports, unmeasured(datagram)));
+    };
     let flags = TcpFlags(u16::from(header[12] & 1) << 8 | u16::from(header[13]));
     let options = tcp_options(behind(up_to(bytes, header_len), 20), flags);
     let segment = Tcp {
@@ -82,14 +95,11 @@ fn tcp_options(bytes: &[u8], flags: TcpFlags) -> TcpOptions {
 /// RFC 768. A first fragment holds less than the length says: the rest counts with the later ones. A length of 0 is
 /// that of a jumbogram (RFC 2675 section 4).
 fn udp<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodable> {
-    if datagram.payload.len() < 8 {
-        return Err(datagram.lacks(8));
-    }
     let ports = ports(datagram).ok_or_else(|| datagram.lacks(8))?;
-    let len = match u16_at(datagram.payload, 4).unwrap_or_default() {
-        0 => datagram.payload_len,
-        1..8 => return Err(Undecodable::Malformed),
-        len => u32::from(len).min(datagram.payload_len),
+    let len = match u16_at(datagram.payload, 4) {
+        Some(0) => datagram.payload_len,
+        Some(len @ 8..) => u32::from(len).min(datagram.payload_len),
+        _ => return Ok((ports, unmeasured(datagram))),
     };
     let payload_len = len.saturating_sub(8);
     let payload = up_to(behind(datagram.payload, 8), payload_len);
@@ -103,57 +113,21 @@ fn sctp<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodab
         return Err(Undecodable::Malformed);
     }
     let first_chunk = u8_at(datagram.payload, 12);
-    Ok((ports, Transport::Sctp { first_chunk, payload_len: datagram.payload_len - 12 }))
+    let chunks = chunks(behind(datagram.payload, 12));
+    Ok((ports, Transport::Sctp { first_chunk, chunks, payload_len: datagram.payload_len - 12 }))
 }
 
-/// RFC 792, RFC 4443: type, code, checksum, four bytes by type, and the quoted packet of an error.
-fn icmp<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodable> {
-    let head: &[u8; 4] = datagram.payload.first_chunk().ok_or_else(|| datagram.lacks(8))?;
-    let (kind, code) = (head[0], head[1]);
-    let v6 = datagram.protocol == IpProtocol::ICMPV6;
-    let mut ports = (0, 0);
-    if has_identifier(v6, kind) {
-        let id = u16_at(datagram.payload, 4).ok_or_else(|| datagram.lacks(8))?;
-        ports = (id, id);
+/// Each chunk is type, flags, length with these four bytes, and is filled up to whole words.
+fn chunks(mut rest: &[u8]) -> Chunks {
+    let mut found = Chunks::default();
+    for _ in 0..MAX_CHUNKS {
+        let [kind, _, high, low, ..] = *rest else { break };
+        found = found.with(kind);
+        let len = u16::from_be_bytes([high, low]);
+        if len < 4 || u32::from(len) > len_of(rest) {
+            break;
+        }
+        rest = behind(rest, usize::from(len).next_multiple_of(4));
     }
-    let quoted = if quotes(v6, kind) { quoted(behind(datagram.payload, 8)) } else { None };
-    let mtu = match (v6, kind, code) {
-        // RFC 1191 section 4: routers older than it leave the field 0.
-        (false, 3, 4) => u16_at(datagram.payload, 6).map(u32::from).filter(|mtu| *mtu > 0),
-        (true, 2, _) => u32_at(datagram.payload, 4),
-        _ => None,
-    };
-    Ok((ports, Transport::Icmp(Icmp { kind, code, quoted, mtu })))
-}
-
-/// Requests and replies that carry an identifier: echo, and of ICMP timestamp, information and address mask.
-const fn has_identifier(v6: bool, kind: u8) -> bool {
-    if v6 { matches!(kind, 128 | 129) } else { matches!(kind, 0 | 8 | 13..=18) }
-}
-
-/// Errors that quote a packet: of ICMP unreachable, source quench, redirect, time exceeded, parameter problem; all errors
-/// of ICMPv6 that are assigned.
-const fn quotes(v6: bool, kind: u8) -> bool {
-    if v6 { matches!(kind, 1..=4) } else { matches!(kind, 3 | 4 | 5 | 11 | 12) }
-}
-
-/// The packet that an error quotes: RFC 792 asks for no more than eight bytes behind its IP header.
-fn quoted(bytes: &[u8]) -> Option<Quoted> {
-    let datagram = ip::read(bytes, None).ok()?;
-    let (ports, tcp_sequence) = match (datagram.fragment, datagram.protocol) {
-        (Fragment::Later, _) => ((0, 0), None),
-        (_, IpProtocol::TCP) => (ports(&datagram)?, u32_at(datagram.payload, 4)),
-        (_, IpProtocol::UDP | IpProtocol::SCTP) => (ports(&datagram)?, None),
-        (_, IpProtocol::ICMP | IpProtocol::ICMPV6) => (quoted_identifier(&datagram), None),
-        _ => ((0, 0), None),
-    };
-    let tuple = Tuple::new(datagram.protocol, (datagram.source, ports.0), (datagram.destination, ports.1));
-    Some(Quoted { tuple, tcp_sequence })
-}
-
-fn quoted_identifier(datagram: &Datagram<'_>) -> Ports {
-    let v6 = datagram.protocol == IpProtocol::ICMPV6;
-    let echo = u8_at(datagram.payload, 0).is_some_and(|kind| has_identifier(v6, kind));
-    let id = if echo { u16_at(datagram.payload, 4).unwrap_or_default() } else { 0 };
-    (id, id)
+    found
 }

@@ -39,6 +39,7 @@ pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>) -> FlowDetail {
         icmp_id: if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 },
         entry_key: entry_key(connection, ends),
         merged_into: connection.merged_into().map_or(0, |into| into.0),
+        carries: connection.opaque.map_or_else(String::new, |opaque| opaque.name().to_owned()),
     }
 }
 

@@ -68,7 +68,7 @@ fn is_local(connection: &Connection, source: &Endpoint, node_name: &str) -> bool
 fn enters_by_underlay(connection: &Connection) -> bool {
     connection.path.iter().any(|point| {
         point.role == Role::Underlay
-            && point.tunnel.is_none()
+            && point.tunnels.is_empty()
             && point.form == connection.original
             && point.forward_direction == Direction::Inbound
     })

@@ -5,8 +5,8 @@ use weir_proto::weir::v1;
 use super::detail::counters;
 use super::{Interfaces, Scene, text, timestamp};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{Tunnel, TunnelProtocol};
-use crate::track::connection::{Evidence, Observation, PathPoint, Witness};
+use crate::decode::Tunnel;
+use crate::track::connection::{Evidence, Observation, PathPoint, Seen, Tunnels, Way, Witness};
 use crate::tuple::{IpProtocol, Tuple};
 
 pub(super) fn of(scene: &Scene<'_>) -> Vec<v1::PathPoint> {
@@ -25,12 +25,38 @@ fn point(scene: &Scene<'_>, point: &PathPoint, measured: bool) -> v1::PathPoint 
         role: role(point.role).into(),
         source,
         destination,
-        tunnel: point.tunnel.map(encapsulation),
+        tunnel: point.tunnels.forward().map(encapsulation),
         first: Some(timestamp(point.first)),
         last: Some(timestamp(point.last)),
         counters: Some(counters(&point.counters)),
         measured,
         inbound: point.forward_direction == Direction::Inbound,
+        vlans: point.vlans.ids().iter().copied().map(u32::from).collect(),
+        wrappings: wrappings(&point.tunnels),
+        more_wrapped: point.tunnels.more(),
+    }
+}
+
+/// Nothing where there is one tunnel a way, and the answer's is the same turned round.
+fn wrappings(tunnels: &Tunnels) -> Vec<v1::Wrapping> {
+    let usual = |seen: &Seen| seen.around.is_empty();
+    let said = match tunnels.seen() {
+        [] => true,
+        [one] => usual(one),
+        [one, other] => {
+            usual(one) && usual(other) && one.way != other.way && one.tunnel.answers(&other.tunnel)
+        }
+        _ => false,
+    };
+    if said { Vec::new() } else { tunnels.seen().iter().map(wrapping).collect() }
+}
+
+fn wrapping(seen: &Seen) -> v1::Wrapping {
+    v1::Wrapping {
+        reverse: seen.way == Way::Reverse,
+        stack: seen.around.iter().copied().chain([seen.tunnel]).map(encapsulation).collect(),
+        packets: seen.packets,
+        frame_bytes: seen.frame_bytes,
     }
 }
 
@@ -56,11 +82,8 @@ const fn role(role: Role) -> v1::Role {
 }
 
 fn encapsulation(tunnel: Tunnel) -> v1::Encapsulation {
-    let protocol = match tunnel.protocol {
-        TunnelProtocol::Vxlan => "vxlan",
-    };
     v1::Encapsulation {
-        protocol: protocol.to_owned(),
+        protocol: tunnel.protocol.name().to_owned(),
         source: text::address(tunnel.source),
         destination: text::address(tunnel.destination),
         source_port: u32::from(tunnel.source_port),

@@ -25,7 +25,8 @@ pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>) {
         .interfaces
         .get(&farthest.interface)
         .map(|interface| NetworkInterface { index: interface.index, name: interface.name.to_string() });
-    let tunnelled = std::iter::once(farthest).chain(connection.path.iter()).find_map(|point| point.tunnel);
+    let tunnelled =
+        std::iter::once(farthest).chain(connection.path.iter()).find_map(|point| point.tunnels.forward());
     flow.tunnel = tunnelled.map(outer);
     if let Some(event_type) = flow.event_type.as_mut().filter(|event_type| event_type.r#type == TRACE) {
         let point = observation_point(farthest);
@@ -61,6 +62,8 @@ fn outer(tunnel: Tunnel) -> weir_proto::flow::Tunnel {
     weir_proto::flow::Tunnel {
         protocol: match tunnel.protocol {
             TunnelProtocol::Vxlan => tunnel::Protocol::Vxlan,
+            TunnelProtocol::Geneve => tunnel::Protocol::Geneve,
+            _ => tunnel::Protocol::Unknown,
         }
         .into(),
         ip: Some(Ip {
@@ -69,7 +72,7 @@ fn outer(tunnel: Tunnel) -> weir_proto::flow::Tunnel {
             ip_version: version.into(),
             ..Ip::default()
         }),
-        l4: Some(Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) }),
+        l4: tunnel.protocol.has_ports().then_some(Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) }),
         vni: tunnel.vni,
     }
 }

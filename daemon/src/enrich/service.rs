@@ -50,7 +50,7 @@ fn calls_directly(connection: &Connection, ends: &Ends) -> bool {
         point.form == connection.original
             && carries_forward(point)
             && point.forward_direction == Direction::Inbound
-            && (point.role == Role::PodVeth || point.role == Role::Underlay && point.tunnel.is_none())
+            && (point.role == Role::PodVeth || point.role == Role::Underlay && point.tunnels.is_empty())
     });
     connection.conntrack || seen_as_sent
 }

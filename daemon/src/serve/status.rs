@@ -4,10 +4,13 @@
 //! here and why; each has a topic, so that what is mended can be taken back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use weir_proto::weir::v1::ServerStatus;
+use weir_proto::weir::v1::{LinkStatus, ServerStatus};
+
+use crate::pipeline::LinkCounts;
 
 /// Counters and notices of a running daemon. Shared between the pipeline and the services.
 #[derive(Debug, Default)]
@@ -27,6 +30,7 @@ pub struct Status {
     /// Frames that could not be decoded.
     pub undecodable: AtomicU64,
     notices: ArcSwap<BTreeMap<&'static str, String>>,
+    links: ArcSwap<Vec<LinkStatus>>,
 }
 
 impl Status {
@@ -48,6 +52,24 @@ impl Status {
         });
     }
 
+    /// Says which frames of each device were nobody's connection.
+    pub fn tell_links<'a>(&self, links: impl Iterator<Item = (&'a str, LinkCounts)>) {
+        let told = links.map(|(device, counts)| LinkStatus {
+            device: device.to_owned(),
+            arp: counts.arp,
+            neighbours: counts.neighbours,
+            memberships: counts.memberships,
+            not_ip: counts.not_ip,
+        });
+        self.links.store(Arc::new(told.collect()));
+    }
+
+    /// What was said of the devices last.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkStatus> {
+        self.links.load().to_vec()
+    }
+
     /// As on the wire, without what the ring and the daemon's run know.
     pub(super) fn snapshot(&self) -> ServerStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -60,6 +82,7 @@ impl Status {
             conntrack_overruns: read(&self.conntrack_overruns),
             undecodable: read(&self.undecodable),
             notices: self.notices.load().values().cloned().collect(),
+            links: self.links(),
             ..Default::default()
         }
     }

@@ -13,8 +13,9 @@ use super::logged::Passing;
 pub use super::path::PathPoint;
 use super::path::UNKNOWN_POSITION;
 use super::tcp::Conversation;
+pub use super::tunnels::{Seen, Tunnels};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::TcpFlags;
+use crate::decode::{Opaque, TcpFlags};
 use crate::tuple::Tuple;
 
 /// Number of a connection on this node, from 1 in each run.
@@ -175,6 +176,8 @@ pub struct Connection {
     pub icmp: Option<(u8, u8)>,
     /// MAC addresses at the measured point, forward.
     pub ethernet: Option<([u8; 6], [u8; 6])>,
+    /// What its packets wrap unreadably, where they do.
+    pub opaque: Option<Opaque>,
     pub(super) emission: Emission,
 }
 
@@ -296,10 +299,7 @@ impl Connection {
         for point in &mut self.path {
             point.counters.flip();
             std::mem::swap(&mut point.forward_direction, &mut point.reverse_direction);
-            if let Some(tunnel) = &mut point.tunnel {
-                std::mem::swap(&mut tunnel.source, &mut tunnel.destination);
-                tunnel.source_port = 0;
-            }
+            point.tunnels.flip();
         }
         self.emission.told.flip();
         self.ethernet = self.ethernet.map(|(source, destination)| (destination, source));

@@ -170,6 +170,7 @@ impl Tracker {
             flags_forward: TcpFlags::default(),
             icmp,
             ethernet: None,
+            opaque: None,
             emission: Emission {
                 settled: false,
                 settle_at: due,

@@ -9,9 +9,10 @@ use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, 
 use super::dns::Exchange;
 use super::event::{Content, Message};
 use super::join::orientation;
+use super::tunnels::Tunnels;
 use super::{Place, Sink, Tracker, l7, rank};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{Fragment, Icmp, Packet, TcpFlags, Transport, Tunnel};
+use crate::decode::{Fragment, Icmp, Packet, TcpFlags, Transport};
 use crate::tuple::IpProtocol;
 
 /// Devices and forms of one connection that are told apart; a node has about three devices on a path.
@@ -31,6 +32,7 @@ impl Tracker {
         connection.first_packet = connection.first_packet.min(packet.at);
         connection.last_packet = connection.last_packet.max(packet.at);
         connection.gaps.truncated |= packet.truncated && l7_port(packet);
+        connection.opaque = connection.opaque.or(packet.opaque);
         let Some(point) = point_of(connection, place.form, packet, role, way) else {
             return;
         };
@@ -142,7 +144,7 @@ fn point_of(
 ) -> Option<usize> {
     let tunnelled = packet.tunnel.is_some();
     let here = |point: &PathPoint| {
-        point.interface == packet.interface && point.form == form && point.tunnel.is_some() == tunnelled
+        point.interface == packet.interface && point.form == form && point.tunnels.is_empty() != tunnelled
     };
     // A device that a packet enters and leaves by, or an `any` capture, sees it twice: two points. On loopback both ways come in:
     // one point.
@@ -163,7 +165,8 @@ fn point_of(
         interface: packet.interface,
         role,
         form,
-        tunnel: None,
+        tunnels: Tunnels::default(),
+        vlans: packet.vlans,
         forward_direction,
         reverse_direction,
         first: packet.at,
@@ -178,19 +181,8 @@ fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts)
     point.counters.way(way).add(counts);
     point.first = point.first.min(packet.at);
     point.last = point.last.max(packet.at);
-    // The reverse packet's outer ports are another hash: only its addresses, turned round, tell of the forward way.
-    match (way, packet.tunnel) {
-        (Way::Forward, Some(tunnel)) => point.tunnel = Some(tunnel),
-        (Way::Reverse, Some(tunnel)) if point.tunnel.is_none() => {
-            point.tunnel = Some(Tunnel {
-                source: tunnel.destination,
-                destination: tunnel.source,
-                source_port: 0,
-                ..tunnel
-            });
-        }
-        _ => {}
-    }
+    point.vlans = packet.vlans;
+    point.tunnels.note(packet, way);
 }
 
 fn nearer(connection: &Connection, point: usize) -> bool {
@@ -201,7 +193,7 @@ fn nearer(connection: &Connection, point: usize) -> bool {
 /// Which of two points should be measured: nearest to a pod, then nearest to the client. Never by the order of sight.
 pub(super) fn worth(point: &PathPoint) -> (u8, bool, bool, Reverse<InterfaceId>) {
     let from_client = point.forward_direction == Direction::Inbound;
-    (rank(point.role), from_client, point.tunnel.is_none(), Reverse(point.interface))
+    (rank(point.role), from_client, point.tunnels.is_empty(), Reverse(point.interface))
 }
 
 fn remeasure(connection: &mut Connection, point: usize) {

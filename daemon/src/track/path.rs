@@ -3,8 +3,9 @@
 use weir_cluster::UnixNanos;
 
 use super::connection::{Counters, Way};
+use super::tunnels::Tunnels;
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::Tunnel;
+use crate::decode::Vlans;
 
 /// A device where the connection was seen, in one form and one wrapping.
 #[derive(Clone, Debug)]
@@ -15,8 +16,10 @@ pub struct PathPoint {
     pub role: Role,
     /// Which form of the addresses, an index into [`Connection::forms`].
     pub form: usize,
-    /// The encapsulation there, outer addresses in the forward direction, of the latest packet.
-    pub tunnel: Option<Tunnel>,
+    /// The encapsulations there; empty where packets came bare.
+    pub tunnels: Tunnels,
+    /// VLAN identifiers there, of the latest packet.
+    pub vlans: Vlans,
     /// How the forward direction passes the device.
     pub forward_direction: Direction,
     /// How the reverse direction passes it: the opposite, but on loopback.

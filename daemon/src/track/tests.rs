@@ -8,7 +8,9 @@ use super::connection::{NatSource, Observation, State, Verdict};
 use super::event::Reason;
 use super::{SECOND, Settings, Tracker};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol};
+use crate::decode::{
+    Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol, Vlans, Wrappings,
+};
 use crate::testimony::{ConntrackEntry, Testimony};
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -121,7 +123,10 @@ impl World {
             ttl: 64,
             fragment: Fragment::Whole,
             transport,
+            vlans: Vlans::default(),
             tunnel,
+            wrappings: Wrappings::default(),
+            opaque: None,
             truncated: false,
         };
         self.feed(|tracker, sink| tracker.packet(&packet, device.1, sink));

@@ -129,6 +129,9 @@ pub struct FlowDetail {
     /// in the other's totals; a sum must take back what it has added of this connection's.
     #[prost(uint64, tag = "25")]
     pub merged_into: u64,
+    /// "wireguard" or "esp" where the connection itself is a tunnel between its two ends that nobody else can read.
+    #[prost(string, tag = "30")]
+    pub carries: ::prost::alloc::string::String,
 }
 impl ::prost::Name for FlowDetail {
     const NAME: &'static str = "FlowDetail";
@@ -210,7 +213,7 @@ impl ::prost::Name for Nat {
     }
 }
 /// One device where the connection was seen, in one form of its addresses.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PathPoint {
     /// Device and its index in the node's network namespace.
     #[prost(string, tag = "1")]
@@ -241,6 +244,16 @@ pub struct PathPoint {
     /// How the forward direction passes the device: true if the node received it there, false if it sent it.
     #[prost(bool, tag = "11")]
     pub inbound: bool,
+    /// VLAN identifiers of the latest packet here, from the outside in, whatever tunnel lies between; at most four.
+    #[prost(uint32, repeated, tag = "12")]
+    pub vlans: ::prost::alloc::vec::Vec<u32>,
+    /// All encapsulations here, each way apart, in the order of their first packets. Empty where `tunnel` says all: one a way,
+    /// the answer's the same turned round.
+    #[prost(message, repeated, tag = "13")]
+    pub wrappings: ::prost::alloc::vec::Vec<Wrapping>,
+    /// Packets here in further encapsulations, of which no more are told apart.
+    #[prost(uint64, tag = "14")]
+    pub more_wrapped: u64,
 }
 impl ::prost::Name for PathPoint {
     const NAME: &'static str = "PathPoint";
@@ -252,10 +265,36 @@ impl ::prost::Name for PathPoint {
         "/weir.v1.PathPoint".into()
     }
 }
+/// Packets of one way that came in the same encapsulation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Wrapping {
+    /// True for packets from the server.
+    #[prost(bool, tag = "1")]
+    pub reverse: bool,
+    /// The encapsulations, outermost first; the last one's outer ports are those of the latest packet. Addresses are as in
+    /// the packets, not turned round.
+    #[prost(message, repeated, tag = "2")]
+    pub stack: ::prost::alloc::vec::Vec<Encapsulation>,
+    /// Packets in it, and their frames' bytes.
+    #[prost(uint64, tag = "3")]
+    pub packets: u64,
+    #[prost(uint64, tag = "4")]
+    pub frame_bytes: u64,
+}
+impl ::prost::Name for Wrapping {
+    const NAME: &'static str = "Wrapping";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Wrapping".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Wrapping".into()
+    }
+}
 /// An encapsulation, outer addresses in the forward direction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Encapsulation {
-    /// "vxlan", "geneve", ...
+    /// "vxlan", "vxlan-gpe", "geneve", "gre", "erspan", "ipip", "sit" (IPv6 in IPv4), "ip6ip6", "ipip6" (IPv4 in IPv6).
     #[prost(string, tag = "1")]
     pub protocol: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -267,7 +306,7 @@ pub struct Encapsulation {
     pub source_port: u32,
     #[prost(uint32, tag = "5")]
     pub destination_port: u32,
-    /// VXLAN network identifier or key.
+    /// Network identifier of VXLAN and Geneve, key of GRE, session of ERSPAN; 0 without.
     #[prost(uint32, tag = "6")]
     pub vni: u32,
 }
@@ -425,6 +464,9 @@ pub struct ServerStatus {
     /// On a relay: one for each peer.
     #[prost(message, repeated, tag = "12")]
     pub peers: ::prost::alloc::vec::Vec<PeerStatus>,
+    /// Frames that are about their link alone, by device; devices without such frames are left out.
+    #[prost(message, repeated, tag = "20")]
+    pub links: ::prost::alloc::vec::Vec<LinkStatus>,
 }
 impl ::prost::Name for ServerStatus {
     const NAME: &'static str = "ServerStatus";
@@ -434,6 +476,35 @@ impl ::prost::Name for ServerStatus {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.ServerStatus".into()
+    }
+}
+/// Frames of one device that are nobody's connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinkStatus {
+    /// Name of the device.
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    /// ARP, in tunnels too.
+    #[prost(uint64, tag = "2")]
+    pub arp: u64,
+    /// Neighbour and router discovery of IPv6.
+    #[prost(uint64, tag = "3")]
+    pub neighbours: u64,
+    /// Multicast memberships: IGMP, MLD.
+    #[prost(uint64, tag = "4")]
+    pub memberships: u64,
+    /// Network protocols other than IP.
+    #[prost(uint64, tag = "5")]
+    pub not_ip: u64,
+}
+impl ::prost::Name for LinkStatus {
+    const NAME: &'static str = "LinkStatus";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.LinkStatus".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.LinkStatus".into()
     }
 }
 /// One peer of a relay.

@@ -197,7 +197,7 @@ pub static FIELDS: &[Field] = &[
         read::nat,
     ),
     Field::flow("tunnel", Kind::AnyCase, "encapsulation on its way", "tunnel=vxlan", read::tunnel),
-    Field::flow("vni", Kind::Number, "VXLAN network identifier", "vni=1", read::vni),
+    Field::flow("vni", Kind::Number, "network identifier or key of an encapsulation", "vni=1", read::vni),
     Field::flow("device", Kind::Text, "device it was seen on", "device=flannel.1", read::device).or(&[
         "if",
         "interface",

@@ -72,6 +72,17 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
             grouped(weir.conntrack_overruns),
         )?;
     }
+    for link in &weir.links {
+        writeln!(
+            out,
+            "Link {}: {} of ARP, {} of neighbour discovery, {} of multicast membership, {} of other protocols than IP",
+            escape(&link.device),
+            grouped(link.arp),
+            grouped(link.neighbours),
+            grouped(link.memberships),
+            grouped(link.not_ip),
+        )?;
+    }
     for peer in &weir.peers {
         writeln!(out, "Node {}", peer_line(peer))?;
     }

@@ -278,7 +278,7 @@ fn announcement(described: &Described, name: Option<String>, number: usize, ids:
     let (index, role) = match described.label {
         Some(Label::Device { ifindex, role, .. }) => (ifindex, role),
         Some(_) => return None,
-        None if matches!(described.link, LinkType::NFLOG | LinkType::NETLINK) => return None,
+        None if described.link == LinkType::NETLINK => return None,
         None => (0, Role::Unknown),
     };
     let name = name.unwrap_or_else(|| format!("{}#{number}", ids.file_name()));

@@ -24,6 +24,11 @@ pub(super) fn read(link: LinkType, bytes: &[u8], at: UnixNanos) -> Vec<Testimony
     }
 }
 
+/// False for what a rule logged without a prefix: it says no more than that the packet was there.
+pub(super) fn names_a_rule(testimony: &Testimony) -> bool {
+    !matches!(testimony, Testimony::Logged(logged) if logged.prefix.is_empty())
+}
+
 /// A frame may hold several messages, as a dump's do.
 fn netlink(bytes: &[u8], at: UnixNanos) -> Vec<Testimony> {
     let word = |place: usize| bytes.get(place..)?.first_chunk().map(|word| u16::from_be_bytes(*word));

@@ -168,6 +168,79 @@ fn simple_and_obsolete_packets() {
     assert_eq!(read(file.concat()), expected);
 }
 
+/// Names, secrets, journals and custom blocks are no frames; options that weir does not know are passed over.
+#[test]
+fn what_a_file_holds_beside_frames_is_passed_over() {
+    for w in BOTH {
+        let names =
+            [w.u16(1), w.u16(9), vec![10, 0, 0, 1, b'a', b'.', b'b', b'.', 0, 0, 0, 0], w.words(&[0])];
+        let secrets = [w.words(&[0x544c_534b, 6]), b"CLIENT\0\0".to_vec()];
+        let comment = w.option(1, b"a comment");
+        let file = [
+            w.section(),
+            w.block(4, &names.concat()),
+            w.block(0xa, &secrets.concat()),
+            w.block(9, b"JOURNAL=1\n\0\0"),
+            w.block(0xbad, &w.words(&[32_473, 1])),
+            w.block(0x4000_0bad, &w.words(&[32_473, 1])),
+            w.interface(
+                1,
+                0,
+                &[comment.clone(), w.option(13, &[4]), w.option(12, b"Linux"), w.option(0, &[])],
+            ),
+            w.packet(0, 1_000_000, &[1], &[comment, w.option(3, &[0, 1, 2, 3]), w.option(0x8000, b"xy")]),
+        ];
+        assert_eq!(read(file.concat())[1..], ["1.000000000 on 0 Unknown 1 [1]"]);
+    }
+}
+
+/// Sections of two machines in one file, each in its own byte order, one with a length and one without.
+#[test]
+fn sections_of_two_byte_orders() {
+    let section =
+        |w: Writer| [w.section(), w.interface(1, 0, &[]), w.packet(0, 1_000_000, &[1], &[])].concat();
+    let mut with_length = section(BOTH[0]);
+    let len = (with_length.len() - BOTH[0].section().len()) as u64;
+    with_length[16..24].copy_from_slice(&len.to_le_bytes());
+    let lines = read([with_length, section(BOTH[1]), section(BOTH[0])].concat());
+    let times: Vec<&str> =
+        lines.iter().filter(|line| !line.starts_with("device")).map(String::as_str).collect();
+    assert_eq!(
+        times,
+        [
+            "1.000000000 on 0 Unknown 1 [1]",
+            "1.000000000 on 1 Unknown 1 [1]",
+            "1.000000000 on 2 Unknown 1 [1]"
+        ]
+    );
+}
+
+/// Elsewhere NFLOG is a way to capture: its packets are frames, and testimony only where a rule has a name.
+#[test]
+fn logged_packets_of_others_are_frames_too() {
+    let logged = |prefix: &str| {
+        crate::nflog::emit_packet(&crate::testimony::LoggedPacket {
+            at: UnixNanos::from_nanos(7000),
+            prefix: prefix.into(),
+            group: 5,
+            in_ifindex: 0,
+            out_ifindex: 0,
+            packet: vec![0x45; 20],
+        })
+    };
+    let w = LITTLE;
+    let file = [
+        w.section(),
+        w.interface(239, 0, &[w.option(2, b"nflog:5")]),
+        w.packet(0, 7, &logged(""), &[]),
+        w.packet(0, 8, &logged("deny"), &[]),
+    ];
+    let lines = read(file.concat());
+    let starts = ["device 0 nflog:5", "0.000007000 on 0", "0.000008000 on 0", "Logged("];
+    assert_eq!(lines.len(), starts.len());
+    assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{lines:?}");
+}
+
 #[test]
 fn statistics_tell_what_was_lost_since_the_last() {
     let w = LITTLE;

@@ -38,9 +38,7 @@ const RULES: &[Rule] = &[
     Rule {
         role: Some(Role::Overlay),
         why: "a CNI's tunnel, by its name",
-        applies: |link| {
-            starts(link, &["flannel", "vxlan.calico", "tunl", "cilium_vxlan", "cilium_geneve", "genev_sys_"])
-        },
+        applies: |link| starts(link, TUNNEL_NAMES),
     },
     Rule {
         role: Some(Role::PodVeth),
@@ -81,6 +79,20 @@ const RULES: &[Rule] = &[
         why: "unknown, but it has an address: the node talks through it",
         applies: |link| link.has_address,
     },
+];
+
+/// Of flannel, Calico, Cilium, Weave, Antrea, and Open vSwitch's for OVN and Antrea.
+const TUNNEL_NAMES: &[&str] = &[
+    "flannel",
+    "vxlan.calico",
+    "vxlan-v6.calico",
+    "tunl",
+    "cilium_vxlan",
+    "cilium_geneve",
+    "vxlan-6784",
+    "antrea-tun",
+    "genev_sys_",
+    "vxlan_sys_",
 ];
 
 const OVERLAY_KINDS: &[&str] = &[
@@ -153,6 +165,75 @@ mod tests {
 
     fn veth(name: &str) -> Link {
         Link { peer_elsewhere: true, ..link(name, "veth") }
+    }
+
+    /// Name, kind and state of devices as `ip -d link` and `ip address` show them on nodes of each network, and their role.
+    const NODES: &[(&str, &str, Option<Role>)] = &[
+        ("flannel", "flannel.1 vxlan address", Some(Role::Overlay)),
+        ("flannel", "flannel-v6.1 vxlan address", Some(Role::Overlay)),
+        ("flannel", "flannel-wg wireguard address", Some(Role::Overlay)),
+        ("flannel", "cni0 bridge address", Some(Role::Bridge)),
+        ("flannel", "veth5cbb27dc veth elsewhere of=bridge", Some(Role::PodVeth)),
+        ("calico", "cali0ef24ba8f1e veth elsewhere", Some(Role::PodVeth)),
+        ("calico", "vxlan.calico vxlan address", Some(Role::Overlay)),
+        ("calico", "vxlan-v6.calico vxlan address", Some(Role::Overlay)),
+        ("calico", "tunl0 ipip address", Some(Role::Overlay)),
+        ("calico", "wireguard.cali wireguard address", Some(Role::Overlay)),
+        ("calico", "bpfin.cali veth", None),
+        ("calico", "bpfout.cali veth", None),
+        ("cilium", "lxc3d5f6a1b2c4e veth elsewhere", Some(Role::PodVeth)),
+        ("cilium", "lxc_health veth elsewhere", Some(Role::PodVeth)),
+        ("cilium", "lxc0a1b2c3d4e5f netkit", Some(Role::PodVeth)),
+        ("cilium", "cilium_host veth address", Some(Role::Bridge)),
+        ("cilium", "cilium_net veth", None),
+        ("cilium", "cilium_vxlan vxlan", Some(Role::Overlay)),
+        ("cilium", "cilium_geneve geneve", Some(Role::Overlay)),
+        ("cilium", "cilium_wg0 wireguard address", Some(Role::Overlay)),
+        ("aws vpc cni", "eni5d3f1a2b4c6 veth elsewhere", Some(Role::PodVeth)),
+        ("aws vpc cni", "eth0 hardware address", Some(Role::Underlay)),
+        ("aws vpc cni", "ens6 hardware address", Some(Role::Underlay)),
+        ("aws vpc cni", "dummy0 dummy address", None),
+        ("weave", "weave bridge address", Some(Role::Bridge)),
+        ("weave", "vethwepl0a1b2c3 veth elsewhere of=bridge", Some(Role::PodVeth)),
+        ("weave", "vethwe-bridge veth of=bridge", None),
+        ("weave", "vethwe-datapath veth of=openvswitch", None),
+        ("weave", "datapath openvswitch", None),
+        ("weave", "vxlan-6784 vxlan of=openvswitch", Some(Role::Overlay)),
+        ("antrea", "antrea-gw0 openvswitch address", Some(Role::Bridge)),
+        ("antrea", "antrea-tun0 openvswitch", Some(Role::Overlay)),
+        ("antrea", "genev_sys_6081 geneve of=openvswitch", Some(Role::Overlay)),
+        ("antrea", "nginx-7f-3b2a1c veth elsewhere of=openvswitch", Some(Role::PodVeth)),
+        ("antrea", "ovs-system openvswitch", None),
+        ("antrea", "antrea-egress0 dummy address", None),
+        ("kindnet", "veth9c7e2a10 veth elsewhere", Some(Role::PodVeth)),
+        ("kindnet", "eth0 veth elsewhere address default", Some(Role::Underlay)),
+        ("bridge", "docker0 bridge address", Some(Role::Bridge)),
+        ("bridge", "vethb1d9e8f7 veth elsewhere of=bridge", Some(Role::PodVeth)),
+        ("ptp", "veth1f2e3d4c veth elsewhere address", Some(Role::PodVeth)),
+    ];
+
+    fn described(words: &str) -> Link {
+        let mut words = words.split(' ');
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        let mut device = link(name, if kind == "hardware" { "" } else { kind });
+        for word in words {
+            match word.split_once('=') {
+                Some(("of", kind)) => device.port_of = kind.to_owned(),
+                _ if word == "elsewhere" => device.peer_elsewhere = true,
+                _ if word == "address" => device.has_address = true,
+                _ if word == "default" => device.default_route = true,
+                _ => panic!("{word}"),
+            }
+        }
+        device
+    }
+
+    #[test]
+    fn every_device_of_a_network_has_its_role() {
+        for (network, words, role) in NODES {
+            let device = described(words);
+            assert_eq!(role_of(&device), *role, "{network}: {} because {}", device.name, why(&device));
+        }
     }
 
     #[test]

@@ -14,7 +14,9 @@ use weir_cluster::{Cluster, Protocol, UnixNanos};
 use weir_proto::flow::Flow;
 
 use crate::capture::{Direction, Interface, InterfaceId, Role};
-use crate::decode::{Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol};
+use crate::decode::{
+    Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol, Vlans, Wrappings,
+};
 use crate::enrich::{Enricher, Interfaces, Settings};
 use crate::testimony::{ConntrackEntry, LoggedPacket, Testimony};
 use crate::track::{self, Tracker};
@@ -155,7 +157,10 @@ impl World {
             ttl: 64,
             fragment: Fragment::Whole,
             transport,
+            vlans: Vlans::default(),
             tunnel,
+            wrappings: Wrappings::default(),
+            opaque: None,
             truncated: false,
         };
         self.feed(|tracker, sink| tracker.packet(&packet, DEVICES[device].1, sink));

@@ -4,6 +4,7 @@ use super::super::field::Sink;
 use super::detail;
 use crate::flow::{Flow, tunnel as outer};
 use crate::matching::{End, protocol as names};
+use crate::weir::v1::Encapsulation;
 
 pub(in crate::query) fn protocol(flow: &Flow, _: End, sink: &mut Sink<'_>) {
     for (number, (_, is_carried)) in (0u64..).zip(names::PROTOCOLS) {
@@ -74,19 +75,28 @@ pub(in crate::query) fn tunnel(flow: &Flow, _: End, sink: &mut Sink<'_>) {
         Some(outer::Protocol::Geneve) => sink.text("geneve"),
         Some(outer::Protocol::Unknown) | None => {}
     }
-    for point in detail(flow).map_or(&[][..], |detail| &detail.path) {
-        sink.text(point.tunnel.as_ref().map_or("", |tunnel| &tunnel.protocol));
+    for encapsulation in encapsulations(flow) {
+        sink.text(&encapsulation.protocol);
     }
+    if let Some(detail) = detail(flow).filter(|detail| !detail.carries.is_empty()) {
+        sink.text(&detail.carries);
+    }
+}
+
+/// Of all points, those in other tunnels included.
+fn encapsulations(flow: &Flow) -> impl Iterator<Item = &Encapsulation> {
+    let path = detail(flow).map_or(&[][..], |detail| &detail.path);
+    path.iter().flat_map(|point| {
+        point.tunnel.iter().chain(point.wrappings.iter().flat_map(|wrapping| &wrapping.stack))
+    })
 }
 
 pub(in crate::query) fn vni(flow: &Flow, _: End, sink: &mut Sink<'_>) {
     if let Some(tunnel) = &flow.tunnel {
         sink.number(tunnel.vni);
     }
-    for point in detail(flow).map_or(&[][..], |detail| &detail.path) {
-        if let Some(tunnel) = &point.tunnel {
-            sink.number(tunnel.vni);
-        }
+    for encapsulation in encapsulations(flow) {
+        sink.number(encapsulation.vni);
     }
 }
 

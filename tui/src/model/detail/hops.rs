@@ -5,11 +5,11 @@
 
 use jiff::tz::TimeZone;
 use prost_types::Timestamp;
-use weir_proto::weir::v1::{Connection, Counters, PathPoint, Role};
+use weir_proto::weir::v1::{Connection, Counters, Encapsulation, PathPoint, Role};
 
 use super::{Line, clock, line};
 use crate::model::row::Tone;
-use crate::print::{address, bytes, escape, milliseconds};
+use crate::print::{address, bytes, escape, milliseconds, tunnel_name, tunnels};
 
 /// The whole way in one line: devices of each node, what was translated between them, `=` for a tunnel.
 pub(super) fn way(connection: &Connection) -> Vec<Line> {
@@ -22,12 +22,10 @@ pub(super) fn way(connection: &Connection) -> Vec<Line> {
             for (kind, _) in translated(before, point) {
                 way.push_str(&format!(" {kind}"));
             }
-            match &point.tunnel {
-                Some(tunnel) => {
-                    let name = escape(&tunnel.protocol);
-                    way.push_str(&format!(" ={name} {}= {}", tunnel.vni, escape(&point.device)));
-                }
-                None => way.push_str(&format!(" > {}", escape(&point.device))),
+            let names: Vec<String> = tunnels(point).into_iter().map(tunnel_name).collect();
+            match names.as_slice() {
+                [] => way.push_str(&format!(" > {}", escape(&point.device))),
+                names => way.push_str(&format!(" ={}= {}", names.join(" in "), escape(&point.device))),
             }
             before = Some(point);
         }
@@ -104,17 +102,31 @@ fn hop(point: &PathPoint, before: Option<&PathPoint>, start: Option<&Timestamp>)
         }
         lines.push(line("", second, Tone::Host));
     }
-    if let Some(tunnel) = &point.tunnel {
-        let within = format!(
-            "      in {} {} from {} to {}",
-            escape(&tunnel.protocol),
-            tunnel.vni,
+    lines.extend(around(point).into_iter().map(|within| line("", within, Tone::Quiet)));
+    lines
+}
+
+/// What the packets came in: tags, and encapsulations; where the two ways differ, each with its packets.
+fn around(point: &PathPoint) -> Vec<String> {
+    let ids: Vec<String> = point.vlans.iter().map(ToString::to_string).collect();
+    let tags = (!ids.is_empty()).then(|| format!("      in vlan {}", ids.join(" in vlan ")));
+    let within = |tunnel: &Encapsulation| {
+        format!(
+            "in {} from {} to {}",
+            tunnel_name(tunnel),
             address((&tunnel.source, tunnel.source_port)),
             address((&tunnel.destination, tunnel.destination_port)),
-        );
-        lines.push(line("", within, Tone::Quiet));
-    }
-    lines
+        )
+    };
+    let usual = point.tunnel.iter().filter(|_| point.wrappings.is_empty());
+    let usual = usual.map(|tunnel| format!("      {}", within(tunnel)));
+    let apart = point.wrappings.iter().map(|wrapping| {
+        let stack: Vec<String> = wrapping.stack.iter().rev().map(within).collect();
+        let way = if wrapping.reverse { '←' } else { '→' };
+        format!("      {way} {} {}", wrapping.packets, stack.join(" "))
+    });
+    let more = (point.more_wrapped > 0).then(|| format!("      {} in other tunnels", point.more_wrapped));
+    tags.into_iter().chain(usual).chain(apart).chain(more).collect()
 }
 
 /// Packets and bytes, from the client and back.

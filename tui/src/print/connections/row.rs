@@ -5,7 +5,8 @@
 use weir_proto::flow::layer4::Protocol;
 use weir_proto::flow::{Dns, Flow, layer7};
 use weir_proto::weir::v1::{
-    Connection, ConnectionState, Counters, Encapsulation, FlowDetail, Nat, NatSource, Observation, ServiceRef,
+    Connection, ConnectionState, Counters, Encapsulation, FlowDetail, Nat, NatSource, Observation, PathPoint,
+    ServiceRef,
 };
 
 use super::super::style::{Paint, Tone, escape};
@@ -232,7 +233,10 @@ fn fate(row: &Row<'_>) -> Vec<String> {
 fn way(row: &Row<'_>, numeric: bool) -> Vec<String> {
     let nat = row.detail.nat.as_ref().filter(|nat| !nat.masquerade.is_empty());
     let snat = nat.map(|nat| format!("snat {}", address((&nat.masquerade, nat.masquerade_port))));
-    snat.into_iter().chain(tunnel(row).map(|tunnel| encapsulation(tunnel, numeric))).collect()
+    let carries =
+        (!row.detail.carries.is_empty()).then(|| format!("carries {}", escape(&row.detail.carries)));
+    let tunnel = tunnelled(row).map(|point| encapsulation(point, numeric));
+    snat.into_iter().chain(tunnel).chain(carries).collect()
 }
 
 fn guesses(detail: &FlowDetail) -> Vec<String> {
@@ -266,15 +270,40 @@ pub fn cells(connection: &Connection, output: &Output) -> Vec<(&'static str, Str
     ]
 }
 
-fn tunnel<'a>(row: &Row<'a>) -> Option<&'a Encapsulation> {
+fn tunnelled<'a>(row: &Row<'a>) -> Option<&'a PathPoint> {
     let sightings = row.connection.sightings.iter().filter_map(|sighting| sighting.weir.as_ref());
-    sightings.chain([row.detail]).flat_map(|detail| &detail.path).find_map(|point| point.tunnel.as_ref())
+    sightings.chain([row.detail]).flat_map(|detail| &detail.path).find(|point| point.tunnel.is_some())
 }
 
 /// By name it is known from the nodes that saw the connection which ends it has.
-fn encapsulation(tunnel: &Encapsulation, numeric: bool) -> String {
-    let name = format!("{} {}", escape(&tunnel.protocol), tunnel.vni);
-    if numeric { format!("{name} {}>{}", escape(&tunnel.source), escape(&tunnel.destination)) } else { name }
+fn encapsulation(point: &PathPoint, numeric: bool) -> String {
+    let told = |tunnel: &Encapsulation| {
+        let name = tunnel_name(tunnel);
+        if numeric {
+            format!("{name} {}>{}", escape(&tunnel.source), escape(&tunnel.destination))
+        } else {
+            name
+        }
+    };
+    tunnels(point).into_iter().map(told).collect::<Vec<_>>().join(" in ")
+}
+
+/// The forward way's encapsulations at a point, innermost first.
+#[must_use]
+pub fn tunnels(point: &PathPoint) -> Vec<&Encapsulation> {
+    let forward = point.wrappings.iter().find(|wrapping| !wrapping.reverse);
+    match forward {
+        Some(wrapping) => wrapping.stack.iter().rev().collect(),
+        None => point.tunnel.iter().collect(),
+    }
+}
+
+/// Kind, and number where it has one: of kinds that always have one, 0 is a number too.
+#[must_use]
+pub fn tunnel_name(tunnel: &Encapsulation) -> String {
+    let numbered = ["vxlan", "vxlan-gpe", "geneve"].contains(&tunnel.protocol.as_str());
+    let name = escape(&tunnel.protocol);
+    if numbered || tunnel.vni != 0 { format!("{name} {}", tunnel.vni) } else { name.into_owned() }
 }
 
 /// The DNS message of a flow: the question, and what was answered.
