@@ -181,3 +181,6 @@ impl Pipeline {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

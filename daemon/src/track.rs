@@ -17,6 +17,7 @@ mod logged;
 pub mod nat;
 mod observe;
 mod path;
+mod sctp;
 pub mod tcp;
 mod tunnels;
 

@@ -333,7 +333,7 @@ fn a_capture_through_a_pipe_is_told_as_it_comes() {
     let status = wait_for("its end", DEADLINE, || running.child().try_wait().unwrap()).unwrap();
     assert!(status.success());
     let from_the_file = replay(&[text(&recording())]);
-    assert_eq!(std::fs::read_to_string(told.path()).unwrap(), from_the_file.stdout);
+    assert_eq!(std::fs::read_to_string(told.path()).unwrap(), from_the_file.out);
 }
 
 #[test]

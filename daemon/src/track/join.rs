@@ -9,9 +9,9 @@ use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatS
 use super::logged::Passing;
 use super::nat::{Fingerprint, Passage};
 use super::observe::{take_back_reset, worth};
-use super::{Place, Sink, Tracker};
+use super::{Place, Sink, Tracker, sctp};
 use crate::capture::Role;
-use crate::decode::{Packet, TcpFlags, Transport};
+use crate::decode::{Chunks, Packet, TcpFlags, Transport};
 use crate::testimony::ConntrackEntry;
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -344,6 +344,10 @@ pub(super) fn orientation(packet: &Packet<'_>) -> (bool, bool) {
             (true, false) => (true, false),
             (true, true) => (false, true),
             _ => (source >= destination, true),
+        },
+        Transport::Sctp { chunks, .. } => match sctp::sent_by_client(chunks) {
+            Some(client) => (client, !chunks.has(Chunks::INIT)),
+            None => (source >= destination, true),
         },
         // The answer of a well-known server, whose question came before the capture.
         Transport::Udp { .. } if source == 53 && destination != 53 => (false, true),

@@ -10,7 +10,7 @@ use super::dns::Exchange;
 use super::event::{Content, Message};
 use super::join::orientation;
 use super::tunnels::Tunnels;
-use super::{Place, Sink, Tracker, l7, rank};
+use super::{Place, Sink, Tracker, l7, rank, sctp};
 use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::{Fragment, Icmp, Packet, TcpFlags, Transport};
 use crate::tuple::IpProtocol;
@@ -247,6 +247,13 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
             if matches!(connection.state, State::Closed | State::Reset)
                 && connection.emission.over_at.is_none()
             {
+                connection.emission.over_at = Some(packet.at);
+            }
+            true
+        }
+        Transport::Sctp { chunks, .. } => {
+            connection.state = sctp::after(connection.state, chunks);
+            if connection.state.is_over() && connection.emission.over_at.is_none() {
                 connection.emission.over_at = Some(packet.at);
             }
             true

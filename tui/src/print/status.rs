@@ -125,6 +125,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_node_with_frames_about_its_links() {
+        let link = weir_proto::weir::v1::LinkStatus {
+            device: "cni0".to_owned(),
+            arp: 1234,
+            neighbours: 5,
+            memberships: 6,
+            not_ip: 7,
+        };
+        let weir = ServerStatus { links: vec![link], ..ServerStatus::default() };
+        let mut out = Vec::new();
+        added(&weir, &mut out).unwrap();
+        let expected = "Link cni0: 1,234 of ARP, 5 of neighbour discovery, 6 of multicast membership, \
+            7 of other protocols than IP\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
     fn a_relay_without_one_of_its_nodes() {
         let status = ServerStatusResponse {
             num_flows: 8190,

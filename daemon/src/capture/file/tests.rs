@@ -225,6 +225,8 @@ fn logged_packets_of_others_are_frames_too() {
             group: 5,
             in_ifindex: 0,
             out_ifindex: 0,
+            in_port_ifindex: 0,
+            out_port_ifindex: 0,
             packet: vec![0x45; 20],
         })
     };
