@@ -5,9 +5,9 @@
 
 use std::net::IpAddr;
 
+use super::Fragment;
 use super::ip::{self, Datagram};
 use super::wire::{behind, u16_at};
-use super::Fragment;
 use crate::tuple::IpProtocol;
 
 /// Tunnels in tunnels that are opened; Linux itself gives up after eight (`XMIT_RECURSION_LIMIT`).

@@ -154,64 +154,86 @@ fn framed(link: &Link, packet: &[u8]) -> Vec<u8> {
     ethernet(kind, &rest)
 }
 
-/// The packet in one more tunnel, and what should be told of it.
-fn wrap(packet: &[u8], around: &Around, depth: usize) -> (Vec<u8>, Tunnel, Vec<u16>) {
-    let ends = nodes(around.v6, depth);
+/// A tunnel's header with what is in it, and what should be told of it.
+struct Header {
+    protocol: TunnelProtocol,
+    number: u32,
+    /// Destination port, 0 without.
+    port: u16,
+    payload: Vec<u8>,
+    /// A frame is in it, no bare packet.
+    bridged: bool,
+}
+
+fn header(packet: &[u8], around: &Around) -> Header {
     let frame = framed(&around.inner, packet);
-    let (vni, session) = (around.number >> 8, around.number & 0x3ff);
-    let word = vni << 8;
+    let inside = |bridged: bool| if bridged { &frame } else { packet };
+    let kind = |bridged: bool| if bridged { 0x6558 } else { kind_of(packet) };
+    let vni = around.number >> 8;
+    let word = (vni << 8).to_be_bytes();
     let (protocol, number, port, payload, bridged) = match around.kind {
         Kind::Vxlan => (TunnelProtocol::Vxlan, vni, 8472, vxlan(vni, &frame), true),
         Kind::Gpe { bridged } => {
             let next = if bridged { 3 } else { 1 + u8::from(is_v6(packet)) };
-            let inside = if bridged { &frame } else { packet };
-            let payload = bytes(&[&[0x0c, 0, 0, next], &word.to_be_bytes(), inside]);
+            let payload = bytes(&[&[0x0c, 0, 0, next], &word, inside(bridged)]);
             (TunnelProtocol::VxlanGpe, vni, 4790, payload, bridged)
         }
         Kind::Geneve { bridged, options } => {
-            let kind = if bridged { 0x6558 } else { kind_of(packet) };
-            let inside = if bridged { &frame } else { packet };
             let filled = vec![0x5a; usize::from(options) * 4];
-            let head = [&[options, 0][..], &kind.to_be_bytes(), &word.to_be_bytes(), &filled].concat();
-            (TunnelProtocol::Geneve, vni, 6081, bytes(&[&head, inside]), bridged)
+            let head = [&[options, 0][..], &kind(bridged).to_be_bytes(), &word, &filled].concat();
+            (TunnelProtocol::Geneve, vni, 6081, bytes(&[&head, inside(bridged)]), bridged)
         }
         Kind::Gre { bridged, checksum, key, sequence } => {
-            let kind = if bridged { 0x6558 } else { kind_of(packet) };
-            let inside = if bridged { &frame } else { packet };
-            let flags = [(checksum, 0x8000_u16), (key, 0x2000), (sequence, 0x1000)];
-            let set: u16 = flags.iter().filter(|(has, _)| *has).map(|(_, flag)| flag).sum();
-            let mut payload = [set.to_be_bytes(), kind.to_be_bytes()].concat();
-            payload.extend(if checksum { &[7, 7, 0, 0][..] } else { &[] });
-            payload.extend(key.then_some(around.number).map(u32::to_be_bytes).into_iter().flatten());
-            payload.extend(if sequence { &[0, 0, 0, 1][..] } else { &[] });
+            let head = gre(kind(bridged), checksum, key.then_some(around.number), sequence);
             let number = if key { around.number } else { 0 };
-            (TunnelProtocol::Gre, number, 0, bytes(&[&payload, inside]), bridged)
+            (TunnelProtocol::Gre, number, 0, bytes(&[&head, inside(bridged)]), bridged)
         }
-        Kind::Erspan(1) => (TunnelProtocol::Erspan, 0, 0, bytes(&[&[0, 0, 0x88, 0xbe], &frame]), true),
-        Kind::Erspan(2) => {
-            let head = [0x1000_88be_u32, 1, 0x1000_0000 | session, 0].map(u32::to_be_bytes).concat();
+        Kind::Erspan(version) => {
+            let session = if version == 1 { 0 } else { around.number & 0x3ff };
+            let head = erspan(version, session, around.number & 0x400 != 0);
             (TunnelProtocol::Erspan, session, 0, bytes(&[&head, &frame]), true)
         }
-        Kind::Erspan(_) => {
-            let subheader = around.number & 0x400 != 0;
-            let words = [0x1000_22eb, 1, 0x2000_0000 | session, 5, u32::from(subheader)];
-            let head = words.map(u32::to_be_bytes).concat();
-            let more = if subheader { &[6; 8][..] } else { &[] };
-            (TunnelProtocol::Erspan, session, 0, bytes(&[&head, more, &frame]), true)
-        }
-        Kind::Ip => {
-            let protocol = match (around.v6, is_v6(packet)) {
-                (false, false) => TunnelProtocol::IpIp,
-                (false, true) => TunnelProtocol::Sit,
-                (true, false) => TunnelProtocol::IpIp6,
-                (true, true) => TunnelProtocol::Ip6Ip6,
-            };
-            (protocol, 0, 0, packet.to_vec(), false)
-        }
+        Kind::Ip => (ip_in_ip(around.v6, is_v6(packet)), 0, 0, packet.to_vec(), false),
     };
-    let wrapped = match (protocol.has_ports(), protocol) {
-        (true, _) => in_ip(ends, 17, &in_udp(port, &payload)),
-        (false, TunnelProtocol::Gre | TunnelProtocol::Erspan) => in_ip(ends, 47, &payload),
+    Header { protocol, number, port, payload, bridged }
+}
+
+fn gre(kind: u16, checksum: bool, key: Option<u32>, sequence: bool) -> Vec<u8> {
+    let flags = [(checksum, 0x8000_u16), (key.is_some(), 0x2000), (sequence, 0x1000)];
+    let set: u16 = flags.iter().filter(|(has, _)| *has).map(|(_, flag)| flag).sum();
+    let mut head = [set.to_be_bytes(), kind.to_be_bytes()].concat();
+    head.extend(if checksum { &[7, 7, 0, 0][..] } else { &[] });
+    head.extend(key.map(u32::to_be_bytes).into_iter().flatten());
+    head.extend(if sequence { &[0, 0, 0, 1][..] } else { &[] });
+    head
+}
+
+fn erspan(version: u8, session: u32, subheader: bool) -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    match (version, subheader) {
+        (1, _) => words(&[0x88be]),
+        (2, _) => words(&[0x1000_88be, 1, 0x1000_0000 | session, 0]),
+        (_, false) => words(&[0x1000_22eb, 1, 0x2000_0000 | session, 5, 0]),
+        (_, true) => words(&[0x1000_22eb, 1, 0x2000_0000 | session, 5, 1, 6, 6]),
+    }
+}
+
+const fn ip_in_ip(outer_v6: bool, inner_v6: bool) -> TunnelProtocol {
+    match (outer_v6, inner_v6) {
+        (false, false) => TunnelProtocol::IpIp,
+        (false, true) => TunnelProtocol::Sit,
+        (true, false) => TunnelProtocol::IpIp6,
+        (true, true) => TunnelProtocol::Ip6Ip6,
+    }
+}
+
+/// The packet in one more tunnel, the tunnel as it should be told, and the tags of the frame in it.
+fn wrap(packet: &[u8], around: &Around, depth: usize) -> (Vec<u8>, Tunnel, Vec<u16>) {
+    let ends = nodes(around.v6, depth);
+    let Header { protocol, number, port, payload, bridged } = header(packet, around);
+    let wrapped = match protocol {
+        TunnelProtocol::Gre | TunnelProtocol::Erspan => in_ip(ends, 47, &payload),
+        _ if protocol.has_ports() => in_ip(ends, 17, &in_udp(port, &payload)),
         _ => in_ip(ends, if is_v6(packet) { 41 } else { 4 }, &payload),
     };
     let tunnel = Tunnel {
