@@ -189,8 +189,8 @@ fn measures(pair: &Pair, ours: &Conversation, theirs: &Conversation, compared: &
     let alike = match (ours.handshake_ns, theirs.handshake_ns) {
         // To tshark the first ACK of either side ends the handshake, were it the server's own next segment.
         (Some(whole), Some(theirs)) => ours.answered_ns <= theirs + 1_000 && theirs <= whole + 1_000,
-        // A whole that is shorter than its first half: the times contradict each other.
-        (None, Some(theirs)) => ambiguous || mixed || theirs < ours.answered_ns,
+        // A whole that is no longer than its first half: the ACK has a time before the SYN-ACK's.
+        (None, Some(theirs)) => ambiguous || mixed || theirs <= ours.answered_ns,
         (Some(_), None) => false,
         (None, None) => true,
     };
