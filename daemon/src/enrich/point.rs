@@ -72,7 +72,7 @@ fn outer(tunnel: Tunnel) -> weir_proto::flow::Tunnel {
             ip_version: version.into(),
             ..Ip::default()
         }),
-        l4: tunnel.protocol.has_ports().then_some(Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) }),
+        l4: (tunnel.destination_port != 0).then_some(Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) }),
         vni: tunnel.vni,
     }
 }
