@@ -15,6 +15,7 @@ mod path;
 mod point;
 mod service;
 mod summary;
+mod tcp;
 mod text;
 mod verdict;
 
@@ -24,7 +25,8 @@ use weir_proto::flow::{Emitter, Flow, FlowType, TraceReason, TrafficDirection};
 use weir_proto::place::{MAX_SEQ, NodeHash, Place, PlaceError};
 
 use crate::capture::{Interface, InterfaceId};
-use crate::track::event::{Content, Event, Reason};
+use crate::track::connection::Way;
+use crate::track::event::{Event, Reason};
 use ends::Ends;
 use names::Names;
 pub use names::Stats as NameStats;
@@ -171,9 +173,7 @@ const fn trace_reason(event: &Event<'_>) -> TraceReason {
 
 const fn tells_of_the_answer(event: &Event<'_>) -> bool {
     match event.message {
-        Some(message) => match &message.content {
-            Content::Dns { message, .. } => message.response,
-        },
+        Some(message) => matches!(message.way, Way::Reverse),
         None => false,
     }
 }

@@ -271,6 +271,7 @@ impl Tracker {
         self.timers.clear();
         for (_, connection) in &mut self.connections {
             connection.emission.due = now;
+            connection.first_packet = connection.first_packet.min(now);
             connection.last_packet = connection.last_packet.min(now);
             connection.emission.told_at = connection.emission.told_at.min(now);
             connection.emission.settle_at = connection.emission.settle_at.min(now);

@@ -22,6 +22,7 @@ pub use connections::ConnectionPrinter;
 pub use connections::row::{
     address, bytes, cells as connection_cells, dns as dns_message, milliseconds, state, tunnel_name, tunnels,
 };
+pub use connections::tcp::sentences as tcp_sentences;
 pub use flows::row as flow_cells;
 pub use status::{print_status, status_json};
 pub use style::{Paint, escape};

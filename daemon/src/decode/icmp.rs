@@ -18,10 +18,11 @@ pub(super) fn read<'a>(
     let head: &[u8; 4] = datagram.payload.first_chunk().ok_or_else(|| datagram.lacks(8))?;
     let (kind, code) = (head[0], head[1]);
     let v6 = datagram.protocol == IpProtocol::ICMPV6;
-    let mut ports = (0, 0);
+    let (mut ports, mut echo) = ((0, 0), None);
     if has_identifier(v6, kind) {
         let id = u16_at(datagram.payload, 4).ok_or_else(|| datagram.lacks(8))?;
         ports = (id, id);
+        echo = u16_at(datagram.payload, 6).zip(u16_at(datagram.payload, 2));
     }
     let quoted = if quotes(v6, kind) { quoted(behind(datagram.payload, 8), settings) } else { None };
     let mtu = match (v6, kind, code) {
@@ -30,7 +31,7 @@ pub(super) fn read<'a>(
         (true, 2, _) => u32_at(datagram.payload, 4),
         _ => None,
     };
-    Ok((ports, Transport::Icmp(Icmp { kind, code, quoted, mtu })))
+    Ok((ports, Transport::Icmp(Icmp { kind, code, quoted, mtu, echo })))
 }
 
 /// Requests and replies that carry an identifier: echo, and of ICMP timestamp, information and address mask.

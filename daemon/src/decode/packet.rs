@@ -232,6 +232,8 @@ pub struct Icmp {
     pub quoted: Option<Quoted>,
     /// Next-hop MTU of "fragmentation needed" or "packet too big".
     pub mtu: Option<u32>,
+    /// Sequence number and checksum of a message that has an identifier.
+    pub echo: Option<(u16, u16)>,
 }
 
 /// The packet that an ICMP error quotes; of a quoted tunnel, the packet in it, as far as the quote reaches.

@@ -50,7 +50,8 @@ fn tcp<'a>(datagram: &Datagram<'a>) -> Result<(Ports, Transport<'a>), Undecodabl
     let Some(header) =
         bytes.first_chunk::<20>().filter(|_| (20..=datagram.payload_len).contains(&header_len))
     else {
-        return Ok((ports, unmeasured(datagram)));
+        // Where the header ends it does not say, and so not what is payload.
+        return Ok((ports, Transport::Other { payload_len: 0 }));
     };
     let flags = TcpFlags(u16::from(header[12] & 1) << 8 | u16::from(header[13]));
     let options = tcp_options(behind(up_to(bytes, header_len), 20), flags);

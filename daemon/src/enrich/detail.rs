@@ -1,12 +1,12 @@
 //! `Flow.weir`: everything about the connection that Hubble's messages have no place for.
 
 use weir_proto::weir::v1::{
-    ClosedBy, ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason, ServiceRef, Tcp,
+    ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason, ServiceRef,
 };
 
 use super::ends::Ends;
-use super::{Scene, community_id, join_key, path, text, timestamp};
-use crate::track::connection::{self, Connection, Observation, State, Way};
+use super::{Scene, community_id, join_key, path, tcp, text, timestamp};
+use crate::track::connection::{self, Connection, Observation, State};
 use crate::track::event::{self, Content, Event};
 
 pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>) -> FlowDetail {
@@ -26,7 +26,7 @@ pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>) -> FlowDetail {
         counts: ends.counts(),
         nat: nat(connection, ends),
         path: path::of(scene),
-        tcp: connection.tcp.as_ref().map(|tcp| measures(connection, tcp)),
+        tcp: connection.tcp.as_ref().map(|tcp| tcp::of(event, tcp)),
         evidence,
         services,
         incomplete: incomplete(connection),
@@ -112,26 +112,6 @@ fn nat(connection: &Connection, ends: &Ends) -> Option<Nat> {
         source: source.into(),
         zone: u32::from(connection.zone),
     })
-}
-
-fn measures(connection: &Connection, tcp: &crate::track::tcp::Conversation) -> Tcp {
-    let closed_by = match tcp.closed_by {
-        Some(_) if connection.observed(Observation::ResetByNetwork) => ClosedBy::Network,
-        Some(Way::Forward) => ClosedBy::Client,
-        Some(Way::Reverse) => ClosedBy::Server,
-        None => ClosedBy::Unspecified,
-    };
-    Tcp {
-        handshake_server_ns: tcp.server_rtt_ns().unwrap_or(0),
-        handshake_client_ns: tcp.client_rtt_ns().unwrap_or(0),
-        retransmissions_forward: tcp.client.retransmissions,
-        retransmissions_reverse: tcp.server.retransmissions,
-        closed_by: closed_by.into(),
-        client_isn: tcp.client.isn.unwrap_or(0),
-        server_isn: tcp.server.isn.unwrap_or(0),
-        isn_known: tcp.client.isn.is_some() && tcp.server.isn.is_some(),
-        syns: tcp.syns,
-    }
 }
 
 fn incomplete(connection: &Connection) -> Vec<i32> {

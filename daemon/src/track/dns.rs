@@ -7,7 +7,10 @@ use std::collections::VecDeque;
 
 use weir_cluster::UnixNanos;
 
+use super::connection::Way;
 use super::l7::dns::Message;
+use super::l7::dns::stream::{Found, Stream};
+use crate::decode::Tcp;
 
 /// Questions kept for one connection.
 const OPEN_QUESTIONS: usize = 16;
@@ -16,6 +19,8 @@ const OPEN_QUESTIONS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Exchange {
     open: VecDeque<Question>,
+    /// Of DNS over TCP: what is begun, each way.
+    streams: [Stream; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +32,13 @@ struct Question {
 }
 
 impl Exchange {
+    /// A segment of DNS over TCP.
+    pub fn segment(&mut self, way: Way, tcp: &Tcp<'_>) -> Found {
+        let [forward, reverse] = &mut self.streams;
+        let stream = if way == Way::Forward { forward } else { reverse };
+        stream.segment(tcp.sequence, tcp.payload, tcp.payload_len)
+    }
+
     /// A query was sent.
     pub fn asked(&mut self, message: &Message, at: UnixNanos) {
         if self.open.len() >= OPEN_QUESTIONS {

@@ -72,10 +72,7 @@ impl Tracker {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        if connection.total() != connection.emission.told {
-            connection.emission.correction = true;
-            tell(connection, Reason::End, None, now, sink);
-        }
+        tell_stragglers(connection, now, sink);
         if tombstone_due(connection, &self.settings) <= now {
             self.remove(slot);
         } else {
@@ -110,14 +107,14 @@ impl Tracker {
         }
     }
 
-    /// Tells the end, once.
+    /// Tells the end, once; and once more if packets came after it.
     pub(super) fn conclude(&mut self, slot: usize, sink: Sink<'_>) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
         if connection.emission.ended {
-            return;
+            return tell_stragglers(connection, now, sink);
         }
         mark_loss(connection, self.losses);
         if !connection.emission.settled {
@@ -161,6 +158,14 @@ impl Tracker {
             self.conclude(slot, sink);
         }
         self.remove(slot);
+    }
+}
+
+/// What came after the end was told.
+fn tell_stragglers(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
+    if connection.total() != connection.emission.told {
+        connection.emission.correction = true;
+        tell(connection, Reason::End, None, now, sink);
     }
 }
 

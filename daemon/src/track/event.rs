@@ -2,7 +2,7 @@
 
 use weir_cluster::UnixNanos;
 
-use super::connection::{Connection, Counters};
+use super::connection::{Connection, Counters, Way};
 use super::l7::dns;
 
 /// Something worth a flow.
@@ -46,6 +46,8 @@ pub enum Reason {
 pub struct Message {
     /// When its packet was captured.
     pub at: UnixNanos,
+    /// Who sent it.
+    pub way: Way,
     /// Its content.
     pub content: Content,
 }

@@ -333,7 +333,7 @@ impl Tracker {
 }
 
 const fn passage(packet: &Packet<'_>, role: Role) -> Passage {
-    Passage { interface: packet.interface, role, direction: packet.direction }
+    Passage { interface: packet.interface, role, direction: packet.direction, ttl: packet.ttl }
 }
 
 /// Whether the sender is the client, and whether the beginning was missed.

@@ -12,9 +12,9 @@ use weir_cluster::UnixNanos;
 
 use super::connection::{ConnectionId, NatSource};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{Packet, Transport};
+use crate::decode::{Icmp, Packet, Transport};
 use crate::testimony::ConntrackEntry;
-use crate::tuple::{FormKey, Tuple};
+use crate::tuple::{FormKey, IpProtocol, Tuple};
 
 /// Twins are looked for within so many nanoseconds.
 const TWIN_WINDOW_NS: u64 = 5_000_000_000;
@@ -129,8 +129,21 @@ impl Fingerprint {
                 source: NatSource::Payload,
                 weak: packet.ip_id.unwrap_or(0) == 0,
             }),
+            Transport::Icmp(icmp) => Self::of_echo(packet, icmp),
             _ => None,
         }
+    }
+
+    /// An echo keeps its checksum, which ICMPv6 computes over the addresses too, and so does not keep it. Where the translation
+    /// gave it another identifier it has another checksum, and is not found.
+    fn of_echo(packet: &Packet<'_>, icmp: Icmp) -> Option<Self> {
+        let (sequence, checksum) = icmp.echo.filter(|_| packet.tuple.protocol == IpProtocol::ICMP)?;
+        let id = packet.ip_id.unwrap_or(0);
+        let numbers = [
+            u64::from(icmp.kind) << 48 | u64::from(packet.tuple.source.port()) << 32 | u64::from(id),
+            u64::from(sequence) << 16 | u64::from(checksum),
+        ];
+        Some(Self { hash: hash(&numbers, &[]), source: NatSource::Payload, weak: id == 0 })
     }
 
     const fn window(self) -> u64 {
@@ -156,6 +169,8 @@ pub struct Passage {
     pub role: Role,
     /// Which way.
     pub direction: Direction,
+    /// Time to live there.
+    pub ttl: u8,
 }
 
 impl Passage {
@@ -164,9 +179,11 @@ impl Passage {
     fn excludes(self, other: Self) -> bool {
         let same_device = self.interface == other.interface;
         let both_pods = self.role == Role::PodVeth && other.role == Role::PodVeth;
-        self.direction != Direction::Unknown
-            && self.direction == other.direction
-            && (same_device || both_pods)
+        match (self.direction, other.direction) {
+            // Whoever translates a packet and sends it back where it came from routes it, which costs a hop.
+            (Direction::Unknown, Direction::Unknown) => same_device && self.ttl == other.ttl,
+            (one, another) => one == another && (same_device || both_pods),
+        }
     }
 }
 
@@ -276,7 +293,6 @@ fn share_one_end(a: Tuple, b: Tuple) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tuple::IpProtocol;
 
     fn tuple(source: &str, destination: &str) -> Tuple {
         Tuple {
@@ -288,9 +304,9 @@ mod tests {
 
     const PRINT: Fingerprint = Fingerprint { hash: 7, source: NatSource::Sequence, weak: false };
     const IN: Passage =
-        Passage { interface: InterfaceId(1), role: Role::PodVeth, direction: Direction::Inbound };
+        Passage { interface: InterfaceId(1), role: Role::PodVeth, direction: Direction::Inbound, ttl: 64 };
     const OUT: Passage =
-        Passage { interface: InterfaceId(2), role: Role::Overlay, direction: Direction::Outbound };
+        Passage { interface: InterfaceId(2), role: Role::Overlay, direction: Direction::Outbound, ttl: 63 };
 
     fn at(nanos: u64) -> UnixNanos {
         UnixNanos::from_nanos(nanos)
@@ -326,6 +342,17 @@ mod tests {
         assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.96.0.2:53"), IN, at(2)), None);
         let other_pod = Passage { interface: InterfaceId(9), ..IN };
         assert_eq!(twins.find(PRINT, tuple("10.0.0.7:1000", "10.96.0.1:53"), other_pod, at(2)), None);
+    }
+
+    #[test]
+    fn on_one_device_of_unknown_direction_what_lost_no_hop_was_not_translated() {
+        let mut twins = Twins::new(8);
+        let here = Passage { role: Role::Unknown, direction: Direction::Unknown, ..IN };
+        let (one, other) = (tuple("10.0.0.1:1000", "10.0.1.1:53"), tuple("10.0.0.2:1000", "10.0.1.1:53"));
+        twins.note(PRINT, ConnectionId(1), one, here, at(0));
+        assert_eq!(twins.find(PRINT, other, here, at(1)), None);
+        let routed = Passage { ttl: 63, ..here };
+        assert_eq!(twins.find(PRINT, other, routed, at(1)), Some((ConnectionId(1), NatSource::Sequence)));
     }
 
     #[test]

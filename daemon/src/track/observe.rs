@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 
+use weir_cluster::UnixNanos;
+
 use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, Witness, opposite};
 use super::dns::Exchange;
 use super::event::{Content, Message};
@@ -12,7 +14,7 @@ use super::join::orientation;
 use super::tunnels::Tunnels;
 use super::{Place, Sink, Tracker, l7, rank, sctp};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{Fragment, Icmp, Packet, TcpFlags, Transport};
+use crate::decode::{Fragment, Icmp, Packet, Tcp, TcpFlags, Transport};
 use crate::tuple::IpProtocol;
 
 /// Devices and forms of one connection that are told apart; a node has about three devices on a path.
@@ -249,7 +251,7 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
             {
                 connection.emission.over_at = Some(packet.at);
             }
-            true
+            segment.payload_len == 0 || !l7_port(packet) || dns_over_tcp(connection, way, &segment, packet.at)
         }
         Transport::Sctp { chunks, .. } => {
             connection.state = sctp::after(connection.state, chunks);
@@ -258,7 +260,7 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
             }
             true
         }
-        Transport::Udp { payload, .. } if l7_port(packet) => dns(connection, payload, packet),
+        Transport::Udp { payload, .. } if l7_port(packet) => dns(connection, way, payload, packet),
         _ => true,
     }
 }
@@ -290,23 +292,37 @@ pub(super) fn take_back_reset(connection: &mut Connection) -> bool {
     sent
 }
 
-fn dns(connection: &mut Connection, payload: &[u8], packet: &Packet<'_>) -> bool {
+/// The message of a datagram. False if it had no room.
+fn dns(connection: &mut Connection, way: Way, payload: &[u8], packet: &Packet<'_>) -> bool {
     // A first fragment holds the beginning of an answer too long for one packet.
     let cut = packet.truncated || packet.fragment == Fragment::First;
-    let Some(message) = l7::dns::parse(payload, cut) else {
-        return true;
-    };
+    l7::dns::parse(payload, cut).is_none_or(|message| told(connection, way, message, packet.at))
+}
+
+/// The messages that a segment completes. False if one had no room.
+fn dns_over_tcp(connection: &mut Connection, way: Way, tcp: &Tcp<'_>, at: UnixNanos) -> bool {
+    let exchange = connection.dns.get_or_insert_with(Box::<Exchange>::default);
+    let found = exchange.segment(way, tcp);
+    connection.gaps.truncated |= found.unread;
+    let mut room = true;
+    for message in found.messages {
+        room &= told(connection, way, message, at);
+    }
+    room
+}
+
+fn told(connection: &mut Connection, way: Way, message: l7::dns::Message, at: UnixNanos) -> bool {
     let exchange = connection.dns.get_or_insert_with(Box::<Exchange>::default);
     let latency_ns = if message.response {
-        exchange.answered(&message, packet.at)
+        exchange.answered(&message, at)
     } else {
-        exchange.asked(&message, packet.at);
+        exchange.asked(&message, at);
         None
     };
     let room = connection.emission.waiting.len() < MAX_WAITING;
     if room {
         let content = Content::Dns { message, latency_ns };
-        connection.emission.waiting.push(Message { at: packet.at, content });
+        connection.emission.waiting.push(Message { at, way, content });
     } else {
         connection.gaps.truncated = true;
     }

@@ -1,4 +1,4 @@
-//! TCP at the measured point: handshake times, who opened and closed, segments sent again.
+//! TCP at the measured point: handshake and running round-trip times, who opened and closed, what went wrong on the way.
 //!
 //! Fed every segment of one point in capture order; never two points, or each segment would look like a retransmission.
 //! RFC 9293 for states and sequence arithmetic. No clock: times are the packets'.
@@ -8,18 +8,11 @@ use weir_cluster::UnixNanos;
 use super::connection::{State, Way};
 use crate::decode::{Tcp, TcpFlags};
 
-/// What one side has sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Side {
-    /// Its initial sequence number, where its SYN was seen, or the answer to it.
-    pub isn: Option<u32>,
-    /// Segments with payload, SYN or FIN that were sent again.
-    pub retransmissions: u32,
-    /// It has said FIN.
-    pub fin: bool,
-    next: Option<u32>,
-    mss: Option<u16>,
-}
+mod round_trip;
+mod side;
+
+pub use round_trip::RoundTrip;
+pub use side::Side;
 
 /// Both sides of a conversation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,7 +52,8 @@ impl Conversation {
         if self.syn_acks != 1 || self.answered_before_asked() {
             return None;
         }
-        Some(self.ack_at?.nanos_since(self.syn_ack_at?))
+        let (acknowledged, answered) = (self.ack_at?, self.syn_ack_at?);
+        (acknowledged >= answered).then(|| acknowledged.nanos_since(answered))
     }
 
     /// Times that cannot be: a capture that mixed up the order, of which no time is worth anything.
@@ -76,12 +70,22 @@ impl Conversation {
         if payload_len <= mss { 1 } else { u64::from(payload_len.div_ceil(room)) }
     }
 
+    /// The server answered the SYN, and the client never acknowledged that: the connection is half open.
+    #[must_use]
+    pub const fn is_half_open(&self) -> bool {
+        self.syn_ack_at.is_some() && self.ack_at.is_none() && self.closed_by.is_none()
+    }
+
     /// Takes one segment and says what the state becomes.
     pub fn segment(&mut self, at: UnixNanos, way: Way, tcp: &Tcp<'_>, state: State) -> State {
         self.handshake(at, way, tcp);
-        let side = self.side(way);
-        if side.sent(tcp) {
-            side.retransmissions = side.retransmissions.saturating_add(1);
+        let (sender, receiver) = match way {
+            Way::Forward => (&mut self.client, &mut self.server),
+            Way::Reverse => (&mut self.server, &mut self.client),
+        };
+        sender.sends(at, tcp, receiver.is_ahead_of(tcp.acknowledgement));
+        if tcp.flags.has(TcpFlags::ACK) {
+            receiver.is_answered(at, tcp);
         }
         self.next_state(way, tcp, state)
     }
@@ -89,8 +93,7 @@ impl Conversation {
     /// Measuring begins anew at another point. What both sides announced stays: it is the same on every device.
     #[must_use]
     pub fn restarted(&self) -> Self {
-        let announced = |side: &Side| Side { isn: side.isn, mss: side.mss, ..Side::default() };
-        Self { client: announced(&self.client), server: announced(&self.server), ..Self::default() }
+        Self { client: self.client.restarted(), server: self.server.restarted(), ..Self::default() }
     }
 
     /// The ends change places.
@@ -162,132 +165,10 @@ impl Conversation {
     }
 }
 
-impl Side {
-    /// Notes a segment; true if all of it was sent before.
-    fn sent(&mut self, tcp: &Tcp<'_>) -> bool {
-        let (syn, fin) = (tcp.flags.has(TcpFlags::SYN), tcp.flags.has(TcpFlags::FIN));
-        let length = tcp.payload_len + u32::from(syn) + u32::from(fin);
-        if length == 0 || tcp.flags.has(TcpFlags::RST) {
-            return false;
-        }
-        let end = tcp.sequence.wrapping_add(length);
-        let Some(next) = self.next else {
-            self.next = Some(end);
-            return false;
-        };
-        if after(end, next) {
-            self.next = Some(end);
-            return false;
-        }
-        // A keep-alive repeats the last byte, or none, and is no retransmission (RFC 9293 section 3.8.4).
-        let keep_alive = length <= 1 && !syn && !fin && end == next;
-        !keep_alive
-    }
-}
-
 /// True if sequence number `a` is later than `b` (RFC 9293 section 3.4: modulo 2^32).
 const fn after(a: u32, b: u32) -> bool {
     (b.wrapping_sub(a) as i32) < 0
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn segment(flags: TcpFlags, sequence: u32, payload_len: u32) -> Tcp<'static> {
-        Tcp {
-            sequence,
-            acknowledgement: 6,
-            flags,
-            window: 0,
-            mss: None,
-            timestamps: None,
-            payload: &[],
-            payload_len,
-        }
-    }
-
-    fn run(steps: &[(u64, Way, TcpFlags, u32, u32)]) -> (Conversation, State) {
-        let mut conversation = Conversation::default();
-        let mut state = State::Opening;
-        for (at, way, flags, sequence, length) in steps {
-            state = conversation.segment(
-                UnixNanos::from_nanos(*at),
-                *way,
-                &segment(*flags, *sequence, *length),
-                state,
-            );
-        }
-        (conversation, state)
-    }
-
-    const SYN_ACK: TcpFlags = TcpFlags(2 | 16);
-    const FIN_ACK: TcpFlags = TcpFlags(1 | 16);
-
-    #[test]
-    fn a_whole_conversation_is_measured() {
-        let (conversation, state) = run(&[
-            (10, Way::Forward, TcpFlags::SYN, u32::MAX, 0),
-            (30, Way::Reverse, SYN_ACK, 5, 0),
-            (45, Way::Forward, TcpFlags::ACK, 0, 0),
-            (50, Way::Forward, TcpFlags::ACK, 0, 100),
-            (60, Way::Reverse, TcpFlags::ACK, 6, 10),
-            (70, Way::Reverse, FIN_ACK, 16, 0),
-            (80, Way::Forward, FIN_ACK, 100, 0),
-        ]);
-        assert_eq!(state, State::Closed);
-        assert_eq!(conversation.server_rtt_ns(), Some(20));
-        assert_eq!(conversation.client_rtt_ns(), Some(15));
-        assert_eq!(conversation.closed_by, Some(Way::Reverse));
-        assert_eq!(conversation.client.retransmissions + conversation.server.retransmissions, 0);
-    }
-
-    #[test]
-    fn a_syn_sent_twice_has_no_round_trip() {
-        let (conversation, _) = run(&[
-            (10, Way::Forward, TcpFlags::SYN, 7, 0),
-            (1_000, Way::Forward, TcpFlags::SYN, 7, 0),
-            (1_010, Way::Reverse, SYN_ACK, 5, 0),
-        ]);
-        assert_eq!(conversation.server_rtt_ns(), None);
-        assert_eq!(conversation.client.retransmissions, 1);
-    }
-
-    #[test]
-    fn an_answer_with_a_time_before_its_question_measures_nothing() {
-        let (conversation, _) = run(&[
-            (10, Way::Reverse, SYN_ACK, 5, 0),
-            (300, Way::Forward, TcpFlags::SYN, 7, 0),
-            (330, Way::Forward, TcpFlags::ACK, 8, 0),
-        ]);
-        assert_eq!((conversation.server_rtt_ns(), conversation.client_rtt_ns()), (None, None));
-    }
-
-    #[test]
-    fn data_sent_again_counts_and_a_keep_alive_does_not() {
-        let (conversation, _) = run(&[
-            (1, Way::Forward, TcpFlags::ACK, 100, 50),
-            (2, Way::Forward, TcpFlags::ACK, 100, 50),
-            (3, Way::Forward, TcpFlags::ACK, 149, 1),
-        ]);
-        assert_eq!(conversation.client.retransmissions, 1);
-    }
-
-    #[test]
-    fn a_reset_after_both_fins_is_still_closed() {
-        let (_, state) = run(&[
-            (1, Way::Forward, FIN_ACK, 1, 0),
-            (2, Way::Reverse, FIN_ACK, 1, 0),
-            (3, Way::Forward, TcpFlags::RST, 2, 0),
-        ]);
-        assert_eq!(state, State::Closed);
-    }
-
-    #[test]
-    fn offloaded_segments_stand_for_wire_packets() {
-        let conversation = Conversation::default();
-        assert_eq!(conversation.wire_packets(0), 1);
-        assert_eq!(conversation.wire_packets(1460), 1);
-        assert_eq!(conversation.wire_packets(1448 * 10), 10);
-    }
-}
+mod tests;

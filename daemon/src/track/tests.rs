@@ -305,7 +305,7 @@ fn an_unreachable_service_is_rejected_by_whom_the_icmp_names() {
     let mut world = World::new();
     world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
     let quoted = Some(Quoted { tuple: tuple(CLIENT, VIP), tcp_sequence: Some(100) });
-    let icmp = Icmp { kind: 3, code: 3, quoted, mtu: None };
+    let icmp = Icmp { kind: 3, code: 3, quoted, mtu: None, echo: None };
     let from_node = Tuple::new(IpProtocol::ICMP, ("10.244.1.1".parse().unwrap(), 0), (addr(CLIENT).ip(), 0));
     world.seen(VETH, Direction::Outbound, from_node, Transport::Icmp(icmp));
     world.wait(SECOND);
@@ -319,7 +319,7 @@ fn a_small_packet_wanted_is_no_rejection() {
     let mut world = World::new();
     world.leaves(CLIENT, SYN, (100, 0));
     let quoted = Some(Quoted { tuple: tuple(CLIENT, BACKEND), tcp_sequence: Some(100) });
-    let icmp = Icmp { kind: 3, code: 4, quoted, mtu: Some(1400) };
+    let icmp = Icmp { kind: 3, code: 4, quoted, mtu: Some(1400), echo: None };
     let router = Tuple::new(IpProtocol::ICMP, ("192.168.0.254".parse().unwrap(), 0), (addr(CLIENT).ip(), 0));
     world.seen(ETH0, Direction::Inbound, router, Transport::Icmp(icmp));
     assert_eq!(world.tracker.find(super::ConnectionId(1)).unwrap().state, State::Opening);

@@ -321,8 +321,9 @@ impl ::prost::Name for Encapsulation {
         "/weir.v1.Encapsulation".into()
     }
 }
-/// Measures of a TCP connection at its measured point. A measure that could not be taken is 0 and so named in `incomplete`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// Measures of a TCP connection at its measured point. One that this source could not take is named in `absent`, and is 0: a 0
+/// that is not named there was measured. "forward" is what the client did, "reverse" what the server did.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tcp {
     /// From SYN to SYN-ACK at this node: the way to the server and back.
     #[prost(uint64, tag = "1")]
@@ -330,7 +331,7 @@ pub struct Tcp {
     /// From SYN-ACK to ACK at this node: the way to the client and back.
     #[prost(uint64, tag = "2")]
     pub handshake_client_ns: u64,
-    /// Segments with payload, SYN or FIN that were sent again.
+    /// Segments with payload, SYN or FIN of which a part was sent before.
     #[prost(uint32, tag = "3")]
     pub retransmissions_forward: u32,
     #[prost(uint32, tag = "4")]
@@ -348,6 +349,44 @@ pub struct Tcp {
     /// SYNs the client sent.
     #[prost(uint32, tag = "9")]
     pub syns: u32,
+    /// Running round-trip times: from the client's segments to the server's answers, and the other way round.
+    #[prost(message, optional, tag = "10")]
+    pub rtt_server: ::core::option::Option<RoundTrip>,
+    #[prost(message, optional, tag = "11")]
+    pub rtt_client: ::core::option::Option<RoundTrip>,
+    /// Segments that came less than 3 ms after a later one of the same side: that one overtook them.
+    #[prost(uint32, tag = "12")]
+    pub out_of_order_forward: u32,
+    #[prost(uint32, tag = "13")]
+    pub out_of_order_reverse: u32,
+    /// Acknowledgements that repeated the one before while something was missing (RFC 5681 section 2).
+    #[prost(uint32, tag = "14")]
+    pub duplicate_acks_forward: u32,
+    #[prost(uint32, tag = "15")]
+    pub duplicate_acks_reverse: u32,
+    /// How often that side's receive window closed, and how long it was closed altogether, until the last packet.
+    #[prost(uint32, tag = "16")]
+    pub zero_windows_forward: u32,
+    #[prost(uint32, tag = "17")]
+    pub zero_windows_reverse: u32,
+    #[prost(uint64, tag = "18")]
+    pub zero_window_ns_forward: u64,
+    #[prost(uint64, tag = "19")]
+    pub zero_window_ns_reverse: u64,
+    /// Resets that side sent.
+    #[prost(uint32, tag = "20")]
+    pub resets_forward: u32,
+    #[prost(uint32, tag = "21")]
+    pub resets_reverse: u32,
+    /// The SYN was answered, and that was never acknowledged.
+    #[prost(bool, tag = "22")]
+    pub half_open: bool,
+    /// Why it ended; unspecified while it is open.
+    #[prost(enumeration = "CloseReason", tag = "23")]
+    pub close_reason: i32,
+    /// What could not be measured here.
+    #[prost(enumeration = "TcpMeasure", repeated, tag = "24")]
+    pub absent: ::prost::alloc::vec::Vec<i32>,
 }
 impl ::prost::Name for Tcp {
     const NAME: &'static str = "Tcp";
@@ -357,6 +396,33 @@ impl ::prost::Name for Tcp {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.Tcp".into()
+    }
+}
+/// Round-trip times of one side's segments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoundTrip {
+    /// Smoothed as a sender does it, each new one an eighth (RFC 6298 section 2).
+    #[prost(uint64, tag = "1")]
+    pub smoothed_ns: u64,
+    #[prost(uint64, tag = "2")]
+    pub least_ns: u64,
+    #[prost(uint64, tag = "3")]
+    pub greatest_ns: u64,
+    /// How many segments were timed.
+    #[prost(uint32, tag = "4")]
+    pub samples: u32,
+    /// The latest answer was matched by its echoed timestamp (RFC 7323), not by sequence numbers alone.
+    #[prost(bool, tag = "5")]
+    pub by_timestamp: bool,
+}
+impl ::prost::Name for RoundTrip {
+    const NAME: &'static str = "RoundTrip";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.RoundTrip".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.RoundTrip".into()
     }
 }
 /// An observation that a verdict rests on.
@@ -734,6 +800,113 @@ impl Role {
             "ROLE_OVERLAY" => Some(Self::Overlay),
             "ROLE_UNDERLAY" => Some(Self::Underlay),
             "ROLE_LOOPBACK" => Some(Self::Loopback),
+            _ => None,
+        }
+    }
+}
+/// A measure, or a group of them, that a source may not be able to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TcpMeasure {
+    Unspecified = 0,
+    HandshakeServer = 1,
+    HandshakeClient = 2,
+    RttServer = 3,
+    RttClient = 4,
+    /// All that is counted of the client's segments, or the server's: none was seen.
+    Forward = 5,
+    Reverse = 6,
+    /// The beginning was not seen, so SYNs were not counted.
+    Syns = 7,
+}
+impl TcpMeasure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TCP_MEASURE_UNSPECIFIED",
+            Self::HandshakeServer => "TCP_MEASURE_HANDSHAKE_SERVER",
+            Self::HandshakeClient => "TCP_MEASURE_HANDSHAKE_CLIENT",
+            Self::RttServer => "TCP_MEASURE_RTT_SERVER",
+            Self::RttClient => "TCP_MEASURE_RTT_CLIENT",
+            Self::Forward => "TCP_MEASURE_FORWARD",
+            Self::Reverse => "TCP_MEASURE_REVERSE",
+            Self::Syns => "TCP_MEASURE_SYNS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TCP_MEASURE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TCP_MEASURE_HANDSHAKE_SERVER" => Some(Self::HandshakeServer),
+            "TCP_MEASURE_HANDSHAKE_CLIENT" => Some(Self::HandshakeClient),
+            "TCP_MEASURE_RTT_SERVER" => Some(Self::RttServer),
+            "TCP_MEASURE_RTT_CLIENT" => Some(Self::RttClient),
+            "TCP_MEASURE_FORWARD" => Some(Self::Forward),
+            "TCP_MEASURE_REVERSE" => Some(Self::Reverse),
+            "TCP_MEASURE_SYNS" => Some(Self::Syns),
+            _ => None,
+        }
+    }
+}
+/// Why a TCP connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CloseReason {
+    Unspecified = 0,
+    /// Both sides said FIN.
+    Fin = 1,
+    /// A side sent RST.
+    Reset = 2,
+    /// One side said FIN, the other never did.
+    HalfClosed = 3,
+    /// The handshake never ended, see `half_open`.
+    HalfOpen = 4,
+    /// No SYN was answered.
+    NeverAnswered = 5,
+    /// Refused by ICMP, or by an RST that no pod sent.
+    Rejected = 6,
+    /// No packet for the idle time.
+    Idle = 7,
+    /// Left the table early because it was full.
+    Evicted = 8,
+    /// The capture was over first.
+    CaptureEnded = 9,
+}
+impl CloseReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CLOSE_REASON_UNSPECIFIED",
+            Self::Fin => "CLOSE_REASON_FIN",
+            Self::Reset => "CLOSE_REASON_RESET",
+            Self::HalfClosed => "CLOSE_REASON_HALF_CLOSED",
+            Self::HalfOpen => "CLOSE_REASON_HALF_OPEN",
+            Self::NeverAnswered => "CLOSE_REASON_NEVER_ANSWERED",
+            Self::Rejected => "CLOSE_REASON_REJECTED",
+            Self::Idle => "CLOSE_REASON_IDLE",
+            Self::Evicted => "CLOSE_REASON_EVICTED",
+            Self::CaptureEnded => "CLOSE_REASON_CAPTURE_ENDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CLOSE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "CLOSE_REASON_FIN" => Some(Self::Fin),
+            "CLOSE_REASON_RESET" => Some(Self::Reset),
+            "CLOSE_REASON_HALF_CLOSED" => Some(Self::HalfClosed),
+            "CLOSE_REASON_HALF_OPEN" => Some(Self::HalfOpen),
+            "CLOSE_REASON_NEVER_ANSWERED" => Some(Self::NeverAnswered),
+            "CLOSE_REASON_REJECTED" => Some(Self::Rejected),
+            "CLOSE_REASON_IDLE" => Some(Self::Idle),
+            "CLOSE_REASON_EVICTED" => Some(Self::Evicted),
+            "CLOSE_REASON_CAPTURE_ENDED" => Some(Self::CaptureEnded),
             _ => None,
         }
     }

@@ -196,7 +196,7 @@ fn a_tuple_used_again_within_seconds_is_another_connection() {
     assert_eq!(rows.len(), 2);
     for row in rows {
         let isns: Vec<_> =
-            row.sightings.iter().map(|f| f.weir.as_ref().unwrap().tcp.unwrap().client_isn).collect();
+            row.sightings.iter().map(|f| f.weir.as_ref().unwrap().tcp.as_ref().unwrap().client_isn).collect();
         assert_eq!(isns.len(), 2);
         assert_eq!(isns[0], isns[1]);
     }

@@ -8,13 +8,13 @@ mod hops;
 use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 use weir_proto::flow::Flow;
-use weir_proto::weir::v1::{
-    ClosedBy, Connection, Counters, FlowDetail, Incomplete, NatSource, Observation, Tcp,
-};
+use weir_proto::weir::v1::{Connection, Counters, FlowDetail, Incomplete, NatSource, Observation, Tcp};
 
 use super::connections::glyph;
 use super::row::Tone;
-use crate::print::{Output, address, bytes, connection_cells, dns_message, escape, milliseconds};
+use crate::print::{
+    Output, address, bytes, connection_cells, dns_message, escape, milliseconds, tcp_sentences,
+};
 
 /// A line: a title in the margin, the text, what its colour is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,35 +183,9 @@ fn dns_lines(messages: &[Flow], zone: &TimeZone) -> Vec<Line> {
     lines
 }
 
-fn tcp_lines(tcp: &Tcp) -> Vec<Line> {
-    let measured = |nanos: u64| if nanos == 0 { "not measured".to_owned() } else { milliseconds(nanos) };
-    let closed = match tcp.closed_by() {
-        ClosedBy::Client => "closed by the client",
-        ClosedBy::Server => "closed by the server",
-        ClosedBy::Network => "closed by the network",
-        ClosedBy::Unspecified => "not closed",
-    };
-    let again = tcp.retransmissions_forward + tcp.retransmissions_reverse;
-    vec![
-        line(
-            "tcp",
-            format!(
-                "handshake to the server {}, to the client {}; {} SYN; {closed}",
-                measured(tcp.handshake_server_ns),
-                measured(tcp.handshake_client_ns),
-                tcp.syns
-            ),
-            Tone::Plain,
-        ),
-        line(
-            "sent again",
-            format!(
-                "{} by the client, {} by the server",
-                tcp.retransmissions_forward, tcp.retransmissions_reverse
-            ),
-            if again > 0 { Tone::Unsure } else { Tone::Plain },
-        ),
-    ]
+fn tcp_lines(tcp: &Tcp) -> impl Iterator<Item = Line> {
+    let tone = |trouble| if trouble { Tone::Unsure } else { Tone::Plain };
+    tcp_sentences(tcp).into_iter().map(move |one| line(one.title, one.text, tone(one.trouble)))
 }
 
 fn missing(detail: &FlowDetail) -> Vec<Line> {

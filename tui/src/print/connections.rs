@@ -16,6 +16,7 @@ use super::style::{Paint, Tone, escape};
 use super::{Format, Output, columns};
 
 pub mod row;
+pub mod tcp;
 
 use row::{COLUMNS, Column, Row};
 
@@ -153,6 +154,9 @@ impl ConnectionPrinter {
     }
 
     fn row(&mut self, row: &Row<'_>, out: &mut dyn Write) -> io::Result<()> {
+        if self.output.format == Format::Dict {
+            return self.block(row, out);
+        }
         let cells: Vec<String> = COLUMNS.iter().map(|column| (column.cell)(row)).collect();
         if self.output.format == Format::Table {
             self.headed = true;
@@ -168,6 +172,20 @@ impl ConnectionPrinter {
             self.line(names, |_| Some(Tone::Quiet), out)?;
         }
         self.line(cells.into_iter(), |column| (column.tone)(row), out)
+    }
+
+    /// All of it: a line a cell, and what was measured of TCP.
+    fn block(&mut self, row: &Row<'_>, out: &mut dyn Write) -> io::Result<()> {
+        if self.headed {
+            writeln!(out, "------------")?;
+        }
+        self.headed = true;
+        let cells =
+            row::cells(row.connection, &self.output).into_iter().map(|(name, text)| (name.to_owned(), text));
+        let measures = row.detail.tcp.iter().flat_map(tcp::sentences);
+        let lines: Vec<_> = cells.chain(measures.map(|one| (one.title.to_uppercase(), one.text))).collect();
+        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        lines.iter().try_for_each(|(name, text)| writeln!(out, "{name:>width$}: {text}"))
     }
 
     /// One line; a cell is padded before it is coloured, as colours have no width.

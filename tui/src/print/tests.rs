@@ -112,7 +112,11 @@ fn connection(id: &str) -> Connection {
 }
 
 fn rows(follow: bool, connections: &[Connection]) -> String {
-    let mut printer = ConnectionPrinter::new(output(Format::Compact), false, follow);
+    connections_as(Format::Compact, follow, connections)
+}
+
+fn connections_as(format: Format, follow: bool, connections: &[Connection]) -> String {
+    let mut printer = ConnectionPrinter::new(output(format), false, follow);
     let mut out = Vec::new();
     for connection in connections {
         let response = ConnectionsResponse { response: Some(Response::Connection(connection.clone())) };
@@ -124,6 +128,32 @@ fn rows(follow: bool, connections: &[Connection]) -> String {
 #[test]
 fn a_row_tells_the_whole_way() {
     insta::assert_snapshot!(rows(false, &[connection("1")]));
+}
+
+#[test]
+fn a_block_tells_what_was_measured_and_what_was_not() {
+    use weir_proto::weir::v1::{CloseReason, ClosedBy, RoundTrip, TcpMeasure};
+    let mut lossy = connection("2");
+    let tcp = lossy.flow.as_mut().unwrap().weir.as_mut().unwrap().tcp.as_mut().unwrap();
+    tcp.rtt_server = Some(RoundTrip {
+        smoothed_ns: 1_250_000,
+        least_ns: 310_000,
+        greatest_ns: 12_000_000,
+        samples: 41,
+        by_timestamp: true,
+    });
+    (tcp.retransmissions_forward, tcp.out_of_order_reverse, tcp.duplicate_acks_reverse) = (3, 1, 2);
+    (tcp.zero_windows_reverse, tcp.zero_window_ns_reverse, tcp.resets_reverse) = (2, 1_500_000_000, 1);
+    tcp.set_closed_by(ClosedBy::Server);
+    tcp.set_close_reason(CloseReason::Reset);
+    tcp.absent = vec![TcpMeasure::RttClient.into(), TcpMeasure::HandshakeClient.into()];
+    let mut one_way = connection("3");
+    let tcp = one_way.flow.as_mut().unwrap().weir.as_mut().unwrap().tcp.as_mut().unwrap();
+    tcp.half_open = true;
+    tcp.set_close_reason(CloseReason::HalfOpen);
+    tcp.absent =
+        [TcpMeasure::HandshakeServer, TcpMeasure::Syns, TcpMeasure::Reverse].map(Into::into).to_vec();
+    insta::assert_snapshot!(connections_as(Format::Dict, false, &[lossy, one_way]));
 }
 
 #[test]

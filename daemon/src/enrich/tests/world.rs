@@ -239,7 +239,7 @@ impl World {
     pub(super) fn unreachable(&mut self, hop: &Hop, sender: &str) {
         let quoted = Some(Quoted { tuple: tuple(hop), tcp_sequence: Some(100) });
         let back = Tuple::new(IpProtocol::ICMP, (sender.parse().unwrap(), 0), (tuple(hop).source.ip(), 0));
-        let icmp = Icmp { kind: 3, code: 3, quoted, mtu: None };
+        let icmp = Icmp { kind: 3, code: 3, quoted, mtu: None, echo: None };
         self.seen(hop.device, Direction::Outbound, back, Transport::Icmp(icmp));
     }
 

@@ -1,10 +1,11 @@
-//! UDP payload -> DNS [`Message`] (RFC 1035 section 4), as much of it as a flow tells.
+//! DNS bytes -> DNS [`Message`] (RFC 1035 section 4), as much of it as a flow tells. UDP carries one, TCP a [`stream`] of them.
 //!
 //! Only question and answer section are read, forwards and once: a name's pointers must lead back, so nothing loops, and
 //! what is kept is bounded. Bytes of a name that are no printable ASCII are escaped as in a zone file (section 5.1).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub mod stream;
 mod types;
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ fn a_syn_sent_again_after_a_soft_error_is_not_swallowed() {
     world.leaves(CLIENT, SYN, (100, 0));
     let quoted = Some(Quoted { tuple: tuple(CLIENT, BACKEND), tcp_sequence: Some(100) });
     let router = Tuple::new(IpProtocol::ICMP, ("192.168.0.254".parse().unwrap(), 0), (addr(CLIENT).ip(), 0));
-    let icmp = Icmp { kind: 3, code: 1, quoted, mtu: None };
+    let icmp = Icmp { kind: 3, code: 1, quoted, mtu: None, echo: None };
     world.seen(ETH0, Direction::Inbound, router, Transport::Icmp(icmp));
     world.wait(SECOND);
     assert_eq!(world.last().state, State::Rejected);
@@ -92,4 +92,26 @@ fn a_pod_that_calls_itself_through_its_service_is_one_connection() {
         let last = world.last();
         assert_eq!((last.original, last.backend, last.packets), (before, after, (1, 1)));
     }
+}
+
+#[test]
+fn an_echo_whose_source_was_translated_is_one_exchange() {
+    let echo = |world: &mut World, device, direction, ends: (&str, &str), kind: u8, numbers: (u16, u16)| {
+        let tuple = Tuple { protocol: IpProtocol::ICMP, ..tuple(ends.0, ends.1) };
+        let icmp = Icmp { kind, code: 0, quoted: None, mtu: None, echo: Some(numbers) };
+        world.seen(device, direction, tuple, Transport::Icmp(icmp));
+    };
+    let (pod, node, far) = ("10.244.1.5:77", "192.168.0.1:77", "8.8.8.8:77");
+    let mut world = World::new();
+    echo(&mut world, VETH, Direction::Inbound, (pod, far), 8, (1, 0xbeef));
+    // Another pod asks the same far end with the same identifier and number, but for the time in its payload.
+    echo(&mut world, PEER_VETH, Direction::Inbound, ("10.244.1.9:77", far), 8, (1, 0xfeed));
+    echo(&mut world, ETH0, Direction::Outbound, (node, far), 8, (1, 0xbeef));
+    echo(&mut world, ETH0, Direction::Inbound, (far, node), 0, (1, 0xf00d));
+    echo(&mut world, VETH, Direction::Outbound, (far, pod), 0, (1, 0xf00d));
+    world.feed(Tracker::finish);
+    let ends = world.ends();
+    assert_eq!(ends.len(), 2, "{:#?}", world.told);
+    assert_eq!((ends[0].packets, ends[0].nat, ends[0].points), ((1, 1), Some(NatSource::Payload), 2));
+    assert_eq!((ends[1].packets, ends[1].nat, ends[1].points), ((1, 0), None, 1));
 }

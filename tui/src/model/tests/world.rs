@@ -97,6 +97,14 @@ fn detail_of(number: u32) -> FlowDetail {
             handshake_client_ns: 45_000,
             retransmissions_forward: 1,
             syns: 1,
+            rtt_server: Some(wire::RoundTrip {
+                smoothed_ns: 320_000,
+                least_ns: 280_000,
+                greatest_ns: 1_100_000,
+                samples: 12,
+                by_timestamp: true,
+            }),
+            absent: vec![wire::TcpMeasure::RttClient.into()],
             ..Default::default()
         }),
         evidence: vec![
