@@ -185,7 +185,7 @@ impl Tracker {
 
 /// The log stands between the devices: no passage of its own.
 const NOWHERE: Passage =
-    Passage { interface: InterfaceId(0), role: Role::Unknown, direction: Direction::Unknown };
+    Passage { interface: InterfaceId(0), role: Role::Unknown, direction: Direction::Unknown, ttl: 0 };
 
 fn read(logged: &LoggedPacket) -> Option<Packet<'_>> {
     let interface = InterfaceId(logged.in_ifindex);
