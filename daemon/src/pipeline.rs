@@ -15,9 +15,9 @@ use crate::track::Tracker;
 
 /// What comes out.
 #[derive(Debug)]
-pub enum Output {
-    /// A flow.
-    Flow(Box<Flow>),
+pub enum Output<'a> {
+    /// A flow, until the next one.
+    Flow(&'a Flow),
     /// Frames were lost before this point.
     Lost(Loss),
 }
@@ -119,7 +119,7 @@ impl Pipeline {
     }
 
     /// Takes one input.
-    pub fn take(&mut self, input: &Input, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
+    pub fn take(&mut self, input: &Input, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         match input {
             Input::Frames(batch) => self.frames(batch, cluster, out),
             Input::Interface(id, interface) => {
@@ -128,7 +128,7 @@ impl Pipeline {
             Input::Testimony(testimony) => {
                 let Self { tracker, enricher, interfaces, .. } = self;
                 tracker.testimony(testimony, &mut |event| {
-                    out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
+                    out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
                 });
             }
             Input::Lost(loss) => {
@@ -140,7 +140,7 @@ impl Pipeline {
         }
     }
 
-    fn frames(&mut self, batch: &Batch, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
+    fn frames(&mut self, batch: &Batch, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         let Self { decode, tracker, enricher, interfaces, counts, links } = self;
         for frame in batch.frames() {
             counts.frames += 1;
@@ -160,24 +160,24 @@ impl Pipeline {
             };
             let role = interfaces.get(&frame.interface).map_or(Role::Unknown, |interface| interface.role);
             tracker.packet(&packet, role, &mut |event| {
-                out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
+                out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
             });
         }
     }
 
     /// Lets time pass where no packet brings it.
-    pub fn advance(&mut self, now: UnixNanos, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
+    pub fn advance(&mut self, now: UnixNanos, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         let Self { tracker, enricher, interfaces, .. } = self;
         tracker.advance(now, &mut |event| {
-            out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
+            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
         });
     }
 
     /// Tells what is still open: nothing more will come.
-    pub fn finish(&mut self, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
+    pub fn finish(&mut self, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         let Self { tracker, enricher, interfaces, .. } = self;
         tracker.finish(&mut |event| {
-            out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
+            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
         });
     }
 }

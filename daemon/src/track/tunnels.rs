@@ -5,6 +5,7 @@
 //! counted together.
 
 use super::connection::Way;
+use super::pack::packed;
 use crate::decode::{Packet, Tunnel};
 
 /// Tunnels told apart at one point; a connection has one each way.
@@ -98,6 +99,9 @@ impl Tunnels {
         }
     }
 }
+
+packed!(struct Seen { way, tunnel, around, packets, frame_bytes });
+packed!(struct Tunnels { seen, more });
 
 /// Ports are a hash of what is inside, and tell no tunnels apart.
 fn is_same(one: &Tunnel, other: &Tunnel) -> bool {
