@@ -73,7 +73,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 262_144,
-            rest_from: 32_768,
+            rest_from: 16_384,
             max_testimony: 131_072,
             settle_ns: 50_000_000,
             periodic_ns: 5 * SECOND,
@@ -194,6 +194,13 @@ impl Tracker {
         }
     }
 
+    /// Packets of these forms are about to come: has what a packet changes of their connections brought into the processor's
+    /// cache. Changes nothing.
+    pub fn expect(&self, forms: impl Iterator<Item = Tuple>) {
+        let slots = forms.filter_map(|tuple| self.index.likely(tuple));
+        std::hint::black_box(slots.map(|slot| self.connections.touch(slot)).fold(0, u64::wrapping_add));
+    }
+
     /// A later piece counts for the connection of the first, and begins none.
     fn later_piece(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
         match self.count_piece(packet, role) {
@@ -235,7 +242,7 @@ impl Tracker {
         }
         let idle = self.timers.is_empty() && self.logged.is_empty();
         let now = if idle { now } else { self.now.max(now) };
-        while let Some(timer) = self.timers.ring(now) {
+        while let Some(timer) = self.timers.ring(now, &self.connections) {
             self.now = self.now.max(timer.due);
             self.fire(timer, sink);
         }
@@ -247,11 +254,13 @@ impl Tracker {
     /// Tells every connection's end, as when a capture file is over. The table is empty after it.
     pub fn finish(&mut self, sink: Sink<'_>) {
         self.tell_all_logged(sink);
-        let mut open: Vec<(ConnectionId, usize)> = self.connections.glances().map(|(slot, it)| (it.id, slot)).collect();
+        // Of a big table even this list is felt: it has no more room than it needs.
+        let mut open: Vec<(ConnectionId, u32)> = Vec::with_capacity(self.connections.len());
+        open.extend(self.connections.glances().map(|(slot, it)| (it.id, u32::try_from(slot).unwrap_or(u32::MAX))));
         open.sort_unstable();
         for (_, slot) in open {
-            self.conclude(slot, sink);
-            self.remove(slot);
+            self.conclude(slot as usize, sink);
+            self.remove(slot as usize);
         }
         self.timers.clear();
     }

@@ -408,6 +408,19 @@ impl Packed for Witness {
 }
 
 impl Connection {
+    /// Reads a word of every part that a packet changes.
+    pub(super) fn touch(&self) -> u64 {
+        let point = self.path.first().map_or(0, |point| {
+            point.last.as_nanos() ^ point.counters.forward.packets ^ point.counters.reverse.payload_bytes
+        });
+        let tcp = self.tcp.as_ref().map_or(0, |tcp| tcp.client.retransmissions ^ tcp.server.retransmissions);
+        let form = self.forms.first().map_or(0, |tuple| tuple.source.port() ^ tuple.destination.port());
+        let times = self.last_packet.as_nanos() ^ self.emission.due.as_nanos();
+        let told = self.emission.told.forward.packets ^ self.emission.told.reverse.payload_bytes;
+        let seen = self.evidence.first().map_or(0, |evidence| evidence.at.as_nanos());
+        point ^ u64::from(tcp) ^ u64::from(form) ^ times ^ told ^ seen
+    }
+
     /// True if all of it can be packed: it has no texts, which few have and none for long.
     pub(super) fn is_plain(&self) -> bool {
         self.dns.is_none() && self.rule_names.is_empty() && self.emission.waiting.is_empty()

@@ -106,7 +106,7 @@ impl Timers {
     }
 
     /// The next one that is due by now; it is gone then.
-    pub(super) fn ring(&mut self, now: UnixNanos) -> Option<Timer> {
+    pub(super) fn ring(&mut self, now: UnixNanos, connections: &Table) -> Option<Timer> {
         loop {
             if self.near.peek().is_some_and(|Reverse(next)| next.due <= now) {
                 return self.near.pop().map(|Reverse(timer)| timer);
@@ -114,12 +114,12 @@ impl Timers {
             if self.first > moment(now) {
                 return None;
             }
-            self.approach(now);
+            self.approach(now, connections);
         }
     }
 
     /// The first bin's moment has come: its timers are near. Where all bins are empty, it is the next moment of any timer.
-    fn approach(&mut self, now: UnixNanos) {
+    fn approach(&mut self, now: UnixNanos, connections: &Table) {
         if self.binned == 0 {
             let next = self.later.iter().map(|timer| moment(timer.due)).min();
             self.first = next.unwrap_or(u64::MAX).min(moment(now) + 1);
@@ -127,6 +127,9 @@ impl Timers {
         }
         let mut come = std::mem::take(self.bin(self.first));
         self.binned -= come.len();
+        // They ring soon: their connections come from memory all at once.
+        let read = come.iter().map(|timer| connections.touch(timer.slot()));
+        std::hint::black_box(read.fold(0, u64::wrapping_add));
         self.near.extend(come.drain(..).map(Reverse));
         // Its room serves the moment that takes its place.
         *self.bin(self.first) = come;
@@ -176,7 +179,7 @@ mod tests {
         /// Steps of time and timers ahead of it, from nothing to years.
         #[test]
         fn they_ring_in_order_and_in_time(steps in prop::collection::vec((0_u32..60, 0_u32..60, 0_u8..4), 1..200)) {
-            let mut timers = Timers::default();
+            let (mut timers, connections) = (Timers::default(), Table::new(0));
             let mut model = BinaryHeap::new();
             let mut now = 1_700_000_000_000_000_000_u64;
             for (number, (step, ahead, times)) in steps.into_iter().enumerate() {
@@ -187,7 +190,7 @@ mod tests {
                 }
                 now = now.saturating_add(1 << step);
                 let until = UnixNanos::from_nanos(now);
-                while let Some(timer) = timers.ring(until) {
+                while let Some(timer) = timers.ring(until, &connections) {
                     prop_assert_eq!(model.pop(), Some(Reverse(timer)));
                 }
                 prop_assert!(model.peek().is_none_or(|Reverse(next)| next.due > until));
