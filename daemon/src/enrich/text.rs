@@ -25,8 +25,9 @@ pub(super) fn written(parts: &impl Display, mut old: String) -> String {
 pub(super) fn address(address: IpAddr, mut old: String) -> String {
     match address {
         IpAddr::V4(address) => {
-            old.clear();
-            v4(address, &mut old);
+            let mut letters = Letters::default();
+            letters.v4(address);
+            letters.replace(&mut old);
             old
         }
         IpAddr::V6(address) => written(&address, old),
@@ -37,10 +38,11 @@ pub(super) fn address(address: IpAddr, mut old: String) -> String {
 pub(super) fn end(end: SocketAddr, mut old: String) -> String {
     match end {
         SocketAddr::V4(end) => {
-            old.clear();
-            v4(*end.ip(), &mut old);
-            old.push(':');
-            number(end.port(), &mut old);
+            let mut letters = Letters::default();
+            letters.v4(*end.ip());
+            letters.push(b':');
+            letters.number(end.port());
+            letters.replace(&mut old);
             old
         }
         SocketAddr::V6(end) => written(&end, old),
@@ -50,14 +52,57 @@ pub(super) fn end(end: SocketAddr, mut old: String) -> String {
 /// As `02:00:0a:f4:01:05`.
 pub(super) fn mac(bytes: [u8; 6], mut old: String) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    old.clear();
+    let mut letters = Letters::default();
     for (index, byte) in bytes.into_iter().enumerate() {
         if index > 0 {
-            old.push(':');
+            letters.push(b':');
         }
-        old.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+        letters.push(DIGITS[usize::from(byte >> 4)]);
+        letters.push(DIGITS[usize::from(byte & 15)]);
     }
+    letters.replace(&mut old);
     old
+}
+
+/// A few letters of ASCII, put together before they become a text: one by one into a text, each asks for room.
+#[derive(Default)]
+struct Letters {
+    bytes: [u8; 24],
+    len: usize,
+}
+
+impl Letters {
+    const fn push(&mut self, letter: u8) {
+        // The longest, an IPv4 address with its port, has 21.
+        if self.len < self.bytes.len() {
+            self.bytes[self.len] = letter;
+            self.len += 1;
+        }
+    }
+
+    fn v4(&mut self, address: Ipv4Addr) {
+        for (index, byte) in address.octets().into_iter().enumerate() {
+            if index > 0 {
+                self.push(b'.');
+            }
+            self.number(byte.into());
+        }
+    }
+
+    /// The digits that are needed before the last one, and that.
+    fn number(&mut self, number: u16) {
+        for place in [10_000, 1000, 100, 10] {
+            if number >= place {
+                self.push(b'0' + (number / place % 10) as u8);
+            }
+        }
+        self.push(b'0' + (number % 10) as u8);
+    }
+
+    fn replace(&self, text: &mut String) {
+        let letters = self.bytes.get(..self.len).unwrap_or_default();
+        std::str::from_utf8(letters).unwrap_or_default().clone_into(text);
+    }
 }
 
 /// A list of the same room: `make` is given each source and the element that stood in its place.
@@ -76,27 +121,6 @@ pub(super) fn list<S, T: Default>(
     }
     old.truncate(made);
     old
-}
-
-fn v4(address: Ipv4Addr, text: &mut String) {
-    for (index, byte) in address.octets().into_iter().enumerate() {
-        if index > 0 {
-            text.push('.');
-        }
-        number(byte.into(), text);
-    }
-}
-
-fn number(number: u16, text: &mut String) {
-    let mut digits = [0; 5];
-    let mut rest = number;
-    let mut begin = digits.len();
-    while rest > 0 || begin == digits.len() {
-        begin -= 1;
-        digits[begin] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    text.extend(digits[begin..].iter().copied().map(char::from));
 }
 
 #[cfg(test)]
