@@ -156,7 +156,8 @@ impl Common<'_> {
         let (source, destination) = (old.source.take(), old.destination.take());
         flow.source = Some(ends.source_endpoint(cluster_name, source.unwrap_or_default()));
         flow.destination = Some(ends.destination_endpoint(cluster_name, destination.unwrap_or_default()));
-        flow.destination_service = service::called(&services, old.destination_service.take().unwrap_or_default());
+        flow.destination_service =
+            service::called(&services, old.destination_service.take().unwrap_or_default());
         flow.destination_names = names.of(ends.client.ip(), ends.server.ip(), &ends.destination, event.at);
         flow.source_names = names.of(ends.server.ip(), ends.client.ip(), &ends.source, event.at);
         flow.weir = Some(detail::of(scene, services, detail));

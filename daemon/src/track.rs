@@ -256,7 +256,9 @@ impl Tracker {
         self.tell_all_logged(sink);
         // Of a big table even this list is felt: it has no more room than it needs.
         let mut open: Vec<(ConnectionId, u32)> = Vec::with_capacity(self.connections.len());
-        open.extend(self.connections.glances().map(|(slot, it)| (it.id, u32::try_from(slot).unwrap_or(u32::MAX))));
+        open.extend(
+            self.connections.glances().map(|(slot, it)| (it.id, u32::try_from(slot).unwrap_or(u32::MAX))),
+        );
         open.sort_unstable();
         for (_, slot) in open {
             self.conclude(slot as usize, sink);

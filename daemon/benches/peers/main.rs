@@ -124,7 +124,8 @@ fn rounds(made: &Made, rounds: usize) -> Result<Vec<Figure>> {
 fn memory(made: &Made) -> Result<Vec<Figure>> {
     let scratch = tempfile::tempdir()?;
     let run = tools::run(Tool::Weir.command(&made.file, scratch.path()))?;
-    let what = format!("peak resident memory of a replay of {} packets of as many open connections", made.packets);
+    let what =
+        format!("peak resident memory of a replay of {} packets of as many open connections", made.packets);
     let connections = Figure::new("open_connections", f64::from(made.talks), "", "connections open at once");
     Ok(vec![connections, Figure::new("open_peak_mib", f64::from(run.peak_kib / 1024), "MiB", &what)])
 }

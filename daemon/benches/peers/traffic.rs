@@ -180,8 +180,7 @@ impl Script<'_> {
     fn segment(&mut self, tcp: &mut Tcp, from_client: bool, flags: Flags, payload_len: u32) {
         let (mine, other) =
             if from_client { (&mut tcp.client, tcp.server) } else { (&mut tcp.server, tcp.client) };
-        let segment =
-            Segment { from_client, flags, sequence: *mine, acknowledgement: other, payload_len };
+        let segment = Segment { from_client, flags, sequence: *mine, acknowledgement: other, payload_len };
         let counted = matches!(flags, Flags::Syn | Flags::SynAck | Flags::FinAck);
         *mine += payload_len + u32::from(counted);
         self.say(10 * MICROSECOND..400 * MICROSECOND, Said::Tcp(segment));

@@ -1,6 +1,5 @@
 //! Who talks: pods of a small cluster, its Services, callers from outside; and the manifests that say so.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Each has so many pods, spread over the nodes.
@@ -71,34 +70,56 @@ fn outside(number: u32) -> IpAddr {
 
 /// The cluster as `kubectl get ... -o yaml` would print it.
 pub fn manifests() -> String {
-    let mut text = String::new();
-    for number in 0..PODS {
-        let (owner, node) = (number / PODS_A_SERVICE, number % NODES);
-        let (namespace, address, v6) = (namespace(owner), pod(number), pod_v6(number));
-        let _ = write!(
-            text,
-            "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: app{owner}-5d9f7c6b8-{number:05}\n  namespace: {namespace}\n  \
-             labels: {{app: app{owner}, app.kubernetes.io/part-of: shop, tier: backend, pod-template-hash: 5d9f7c6b8}}\n  \
-             ownerReferences: [{{apiVersion: apps/v1, kind: ReplicaSet, name: app{owner}-5d9f7c6b8, uid: r{owner}, controller: true}}]\n\
-             spec: {{nodeName: node{node}}}\nstatus: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}, {{ip: '{v6}'}}]}}\n"
-        );
-    }
-    for number in 0..SERVICES {
-        let (namespace, address) = (namespace(number), service(number));
-        let ready = |pod_number| format!("{{addresses: [{}], conditions: {{ready: true}}}}", pod(pod_number));
-        let backends: Vec<String> =
-            (number * PODS_A_SERVICE..(number + 1) * PODS_A_SERVICE).map(ready).collect();
-        let _ = write!(
-            text,
-            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: app{number}, namespace: {namespace}}}\nspec: {{type: ClusterIP, \
-             clusterIP: {address}, clusterIPs: [{address}], ports: [{{name: http, port: 80, protocol: TCP, targetPort: {TARGET_PORT}}}]}}\n\
-             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: app{number}-x, namespace: {namespace}, \
-             labels: {{kubernetes.io/service-name: app{number}}}}}\naddressType: IPv4\nports: [{{name: http, port: {TARGET_PORT}, \
-             protocol: TCP}}]\nendpoints: [{}]\n",
-            backends.join(", ")
-        );
-    }
-    text
+    let pods = (0..PODS).map(pod_manifest);
+    pods.chain((0..SERVICES).map(service_manifest)).collect()
+}
+
+fn pod_manifest(number: u32) -> String {
+    let (owner, node) = (number / PODS_A_SERVICE, number % NODES);
+    let (namespace, address, v6) = (namespace(owner), pod(number), pod_v6(number));
+    format!(
+        "---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: app{owner}-5d9f7c6b8-{number:05}
+  namespace: {namespace}
+  labels: {{app: app{owner}, app.kubernetes.io/part-of: shop, tier: backend, pod-template-hash: 5d9f7c6b8}}
+  ownerReferences:
+  - {{apiVersion: apps/v1, kind: ReplicaSet, name: app{owner}-5d9f7c6b8, uid: r{owner}, controller: true}}
+spec: {{nodeName: node{node}}}
+status: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}, {{ip: '{v6}'}}]}}
+"
+    )
+}
+
+fn service_manifest(number: u32) -> String {
+    let (namespace, address) = (namespace(number), service(number));
+    let pods = number * PODS_A_SERVICE..(number + 1) * PODS_A_SERVICE;
+    let ready = |number| format!("- {{addresses: [{}], conditions: {{ready: true}}}}\n", pod(number));
+    let backends: String = pods.map(ready).collect();
+    format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata: {{name: app{number}, namespace: {namespace}}}
+spec:
+  type: ClusterIP
+  clusterIP: {address}
+  clusterIPs: [{address}]
+  ports: [{{name: http, port: 80, protocol: TCP, targetPort: {TARGET_PORT}}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: app{number}-x
+  namespace: {namespace}
+  labels: {{kubernetes.io/service-name: app{number}}}
+addressType: IPv4
+ports: [{{name: http, port: {TARGET_PORT}, protocol: TCP}}]
+endpoints:
+{backends}"
+    )
 }
 
 fn namespace(owner: u32) -> String {

@@ -39,7 +39,9 @@ pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>, old: &mut FlowDet
         dns_latency_ns: latency(event),
         last_seen_at: last_seen_at(scene, take(&mut old.last_seen_at)),
         correction: event.correction,
-        rule_names: text::list(take(&mut old.rule_names), connection.rule_names.iter(), |name, old| text::of(name, old)),
+        rule_names: text::list(take(&mut old.rule_names), connection.rule_names.iter(), |name, old| {
+            text::of(name, old)
+        }),
         icmp_id: if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 },
         entry_key: entry_key(connection, ends),
         merged_into: connection.merged_into().map_or(0, |into| into.0),

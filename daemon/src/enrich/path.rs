@@ -56,7 +56,13 @@ fn wrappings(tunnels: &Tunnels) -> Vec<v1::Wrapping> {
 fn wrapping(seen: &Seen) -> v1::Wrapping {
     v1::Wrapping {
         reverse: seen.way == Way::Reverse,
-        stack: seen.around.iter().copied().chain([seen.tunnel]).map(|tunnel| encapsulation(tunnel, Default::default())).collect(),
+        stack: seen
+            .around
+            .iter()
+            .copied()
+            .chain([seen.tunnel])
+            .map(|tunnel| encapsulation(tunnel, Default::default()))
+            .collect(),
         packets: seen.packets,
         frame_bytes: seen.frame_bytes,
     }

@@ -17,7 +17,10 @@ pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>, old: &mut Flow) {
     let connection = scene.event.connection;
     flow.ethernet = connection.ethernet.map(|(source, destination)| {
         let old = old.ethernet.take().unwrap_or_default();
-        Ethernet { source: text::mac(source, old.source), destination: text::mac(destination, old.destination) }
+        Ethernet {
+            source: text::mac(source, old.source),
+            destination: text::mac(destination, old.destination),
+        }
     });
     let Some(farthest) = connection.farthest() else {
         return;

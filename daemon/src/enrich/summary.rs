@@ -151,7 +151,10 @@ mod tests {
             cwr: true,
             ns: true,
         };
-        assert_eq!(tcp_flags(&all, "before".to_owned()), "TCP Flags: SYN, ACK, RST, FIN, PSH, URG, ECE, CWR, NS");
+        assert_eq!(
+            tcp_flags(&all, "before".to_owned()),
+            "TCP Flags: SYN, ACK, RST, FIN, PSH, URG, ECE, CWR, NS"
+        );
         assert_eq!(tcp_flags(&TcpFlags::default(), String::new()), "TCP");
     }
 

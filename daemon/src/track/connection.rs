@@ -370,13 +370,50 @@ impl Connection {
 }
 
 packed!(struct ConnectionId(_));
-packed!(enum Way { Forward, Reverse });
-packed!(enum NatSource { Payload, Sequence, Conntrack });
-packed!(enum State { Opening, Established, Closing, Closed, Reset, Idle, Unanswered, Rejected, Evicted });
-packed!(enum Observation {
-    Delivered, Answered, Logged, IcmpUnreachable, ResetByEndpoint, ResetByNetwork, Unanswered
-});
-packed!(enum Verdict { Forwarded, Dropped, Traced });
+packed!(
+    enum Way {
+        Forward,
+        Reverse,
+    }
+);
+packed!(
+    enum NatSource {
+        Payload,
+        Sequence,
+        Conntrack,
+    }
+);
+packed!(
+    enum State {
+        Opening,
+        Established,
+        Closing,
+        Closed,
+        Reset,
+        Idle,
+        Unanswered,
+        Rejected,
+        Evicted,
+    }
+);
+packed!(
+    enum Observation {
+        Delivered,
+        Answered,
+        Logged,
+        IcmpUnreachable,
+        ResetByEndpoint,
+        ResetByNetwork,
+        Unanswered,
+    }
+);
+packed!(
+    enum Verdict {
+        Forwarded,
+        Dropped,
+        Traced,
+    }
+);
 packed!(struct Evidence { observation, at, witness });
 packed!(struct Gaps { midstream, truncated, capture_loss });
 packed!(struct Emission {

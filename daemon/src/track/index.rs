@@ -86,7 +86,8 @@ impl Index {
 
     /// Enters a new connection by its number; its forms are entered one by one.
     pub(super) fn enter(&mut self, id: ConnectionId, slot: usize, connections: &Table) {
-        let hash_of = |slot: &u32| connections.glance(*slot as usize).map_or(0, |glance| spread_id(glance.id));
+        let hash_of =
+            |slot: &u32| connections.glance(*slot as usize).map_or(0, |glance| spread_id(glance.id));
         let slot = u32::try_from(slot).unwrap_or(u32::MAX);
         self.ids.insert_unique(spread_id(id), slot, hash_of);
     }
@@ -99,7 +100,9 @@ impl Index {
         let entry = Entry::of(place, hash);
         match self.forms.find_mut(spread(hash), |known| known.is_of(tuple, hash, connections)) {
             Some(known) => *known = entry,
-            None => drop(self.forms.insert_unique(spread(hash), entry, |entry| spread(entry.hash))),
+            None => {
+                self.forms.insert_unique(spread(hash), entry, |entry| spread(entry.hash));
+            }
         }
     }
 

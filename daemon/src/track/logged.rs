@@ -40,7 +40,14 @@ pub(super) enum Passing {
     Ports,
 }
 
-packed!(enum Passing { Nowhere, Sent, Devices, Ports });
+packed!(
+    enum Passing {
+        Nowhere,
+        Sent,
+        Devices,
+        Ports,
+    }
+);
 
 impl Passing {
     const fn of(logged: &LoggedPacket) -> Self {

@@ -301,11 +301,43 @@ impl<T: Packed> Packed for Box<[T]> {
 packed!(struct IpProtocol(_));
 packed!(struct Tuple { protocol, source, destination });
 packed!(struct InterfaceId(_));
-packed!(enum Role { Unknown, Loopback, Underlay, Bridge, Overlay, PodVeth });
-packed!(enum Direction { Inbound, Outbound, Unknown });
+packed!(
+    enum Role {
+        Unknown,
+        Loopback,
+        Underlay,
+        Bridge,
+        Overlay,
+        PodVeth,
+    }
+);
+packed!(
+    enum Direction {
+        Inbound,
+        Outbound,
+        Unknown,
+    }
+);
 packed!(struct TcpFlags(_));
-packed!(enum TunnelProtocol { Vxlan, VxlanGpe, Geneve, Gre, Erspan, IpIp, Sit, Ip6Ip6, IpIp6 });
-packed!(enum Opaque { WireGuard, Esp });
+packed!(
+    enum TunnelProtocol {
+        Vxlan,
+        VxlanGpe,
+        Geneve,
+        Gre,
+        Erspan,
+        IpIp,
+        Sit,
+        Ip6Ip6,
+        IpIp6,
+    }
+);
+packed!(
+    enum Opaque {
+        WireGuard,
+        Esp,
+    }
+);
 packed!(struct Tunnel { protocol, source, destination, source_port, destination_port, vni });
 
 #[cfg(test)]

@@ -283,7 +283,12 @@ impl Described {
     }
 }
 
-fn announcement(described: &Described, name: Option<String>, number: usize, ids: &Ids<'_>) -> Option<Content> {
+fn announcement(
+    described: &Described,
+    name: Option<String>,
+    number: usize,
+    ids: &Ids<'_>,
+) -> Option<Content> {
     let (index, role) = match described.label {
         Some(Label::Device { ifindex, role, .. }) => (ifindex, role),
         Some(_) => return None,

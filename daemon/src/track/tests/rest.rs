@@ -16,7 +16,13 @@ fn told(rest_from: usize) -> Vec<String> {
         for (device, direction, tuple) in steps.into_iter().chain(tunnelled) {
             world.tcp(device, direction, tuple, flags, sequence);
             world.now += 7 * SECOND / 3;
-            world.tcp(device, opposite(direction), tuple.reversed(), flags | ACK, (sequence.1, sequence.0 + 1));
+            world.tcp(
+                device,
+                opposite(direction),
+                tuple.reversed(),
+                flags | ACK,
+                (sequence.1, sequence.0 + 1),
+            );
         }
         world.now += 11 * SECOND * u64::from(number % 3);
         let now = UnixNanos::from_nanos(world.now);
