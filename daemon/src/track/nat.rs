@@ -141,11 +141,10 @@ impl Fingerprint {
     fn of_echo(packet: &Packet<'_>, icmp: Icmp) -> Option<Self> {
         let (sequence, checksum) = icmp.echo.filter(|_| packet.tuple.protocol == IpProtocol::ICMP)?;
         let id = packet.ip_id.unwrap_or(0);
-        let numbers = [
-            u64::from(icmp.kind) << 48 | u64::from(packet.tuple.source.port()) << 32 | u64::from(id),
-            u64::from(sequence) << 16 | u64::from(checksum),
-        ];
-        Some(Self { hash: hash(&numbers, &[]), source: NatSource::Payload, weak: id == 0 })
+        let kind = u64::from(icmp.kind) << 48 | u64::from(packet.tuple.source.port()) << 32 | u64::from(id);
+        let seed = u64::from(sequence) << 16 | u64::from(checksum);
+        let hash = xxh3_64_with_seed(&kind.to_le_bytes(), seed);
+        Some(Self { hash, source: NatSource::Payload, weak: id == 0 })
     }
 
     const fn window(self) -> u64 {

@@ -171,7 +171,6 @@ const fn after(a: u32, b: u32) -> bool {
     (b.wrapping_sub(a) as i32) < 0
 }
 
-packed!(struct Side { isn, retransmissions, fin, next, mss });
 packed!(struct Conversation { client, server, syn_at, syn_ack_at, ack_at, syns, syn_acks, closed_by });
 
 #[cfg(test)]
