@@ -49,7 +49,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
             let status = Arc::new(Status::default());
             let ended = replay.run(&status, &mut |told| {
                 match told {
-                    Told::Output(Output::Flow(flow)) => drop(writer.push(*flow)),
+                    Told::Output(Output::Flow(flow)) => drop(writer.push(flow)),
                     Told::Output(Output::Lost(loss)) => writer.push_lost(lost(loss)),
                     Told::SoFar => {}
                 }
@@ -84,7 +84,8 @@ fn pipeline(args: &ReplayArgs, name: &str) -> Result<Pipeline, AppError> {
         ..enrich::Settings::default()
     })?;
     let decode = args.tunnels.settings();
-    Ok(Pipeline::new(decode, Tracker::new(track::Settings::default()), enricher))
+    let settings = track::Settings { max_connections: args.max_connections, ..track::Settings::default() };
+    Ok(Pipeline::new(decode, Tracker::new(settings), enricher))
 }
 
 /// A replay that told all it could.
@@ -101,8 +102,8 @@ impl Ended {
 }
 
 /// What a replay tells.
-enum Told {
-    Output(Output),
+enum Told<'a> {
+    Output(Output<'a>),
     /// What was read so far is told: a capture through a pipe may let one wait for more.
     SoFar,
 }
@@ -127,10 +128,10 @@ impl Replay {
     fn run(
         mut self,
         status: &Status,
-        out: &mut dyn FnMut(Told) -> Result<(), AppError>,
+        out: &mut dyn FnMut(Told<'_>) -> Result<(), AppError>,
     ) -> Result<Ended, AppError> {
         let (mut failed, mut damaged) = (None, None);
-        let mut keep_failure = |told, failed: &mut Option<AppError>| {
+        let mut keep_failure = |told: Told<'_>, failed: &mut Option<AppError>| {
             if failed.is_none() {
                 *failed = out(told).err();
             }
@@ -138,7 +139,7 @@ impl Replay {
         for input in self.source.by_ref() {
             match input {
                 Ok(input) => {
-                    let sink = &mut |output| keep_failure(Told::Output(output), &mut failed);
+                    let sink = &mut |output: Output<'_>| keep_failure(Told::Output(output), &mut failed);
                     self.pipeline.take(&input, &self.cluster, sink);
                     keep_failure(Told::SoFar, &mut failed);
                 }
@@ -149,7 +150,9 @@ impl Replay {
                 break;
             }
         }
-        self.pipeline.finish(&self.cluster, &mut |output| keep_failure(Told::Output(output), &mut failed));
+        self.pipeline.finish(&self.cluster, &mut |output: Output<'_>| {
+            keep_failure(Told::Output(output), &mut failed);
+        });
         for end in self.source.ends().filter(|end| matches!(end, FileEnd::Truncated { .. })) {
             tracing::warn!("{end}");
             status.notice("capture", &end.to_string());
@@ -175,7 +178,7 @@ fn print(replay: Replay, node: &str) -> Result<(), AppError> {
     let read = replay.run(&Status::default(), &mut |told| {
         let response = match told {
             Told::SoFar => return out.flush().map_err(AppError::Print),
-            Told::Output(Output::Flow(flow)) => envelope(*flow),
+            Told::Output(Output::Flow(flow)) => envelope(flow.clone()),
             Told::Output(Output::Lost(loss)) => GetFlowsResponse {
                 node_name: node.to_owned(),
                 time: None,

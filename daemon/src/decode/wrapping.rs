@@ -121,7 +121,7 @@ impl Vlans {
     }
 
     /// Notes the identifier in a tag's control information: its lowest 12 bits.
-    pub(super) fn push(&mut self, tag: u16) {
+    pub(crate) fn push(&mut self, tag: u16) {
         if let Some(id) = self.ids.get_mut(usize::from(self.len)) {
             *id = tag & 0x0fff;
             self.len += 1;
