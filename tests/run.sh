@@ -3,6 +3,7 @@
 #
 # Installs what is missing (Debian, Ubuntu), then format, lints, tests and the demo's own check. The privileged tests make
 # network namespaces of their own and remove them, whatever happens.
+#   --long            as well what takes hours: the fuzzer's full number of executions of every target
 #   WEIR_CORPUS=DIR   the capture corpus; without it the tests that need it are skipped, and the last lines say how many
 #   WEIR_NO_SKIP=1    a skip is a failure
 set -euo pipefail
@@ -24,6 +25,12 @@ install_missing() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 }
 
+long=
+case "${1:-}" in
+  "") ;;
+  --long) long=1 ;;
+  *) echo "tests/run.sh: $1 is no option of it: try --long" >&2; exit 2 ;;
+esac
 export PATH="$PATH:/usr/sbin:/sbin"
 [ "$(id -u)" -eq 0 ] || { echo "tests/run.sh: needs root, for network namespaces and packet capture" >&2; exit 1; }
 install_missing
@@ -47,6 +54,11 @@ deploy/demo.sh --check
 # Every second kind, in two worlds.
 deploy/demo.sh --check --pods bridge --services nft --family dual
 deploy/demo.sh --check --pods cni --family ipv6
+
+if [ -n "$long" ]; then
+  say "fuzzing"
+  tests/fuzz.sh
+fi
 
 skipped=$(grep -c '^skipped: ' "$log" || true)
 if [ "$skipped" -gt 0 ]; then

@@ -82,6 +82,8 @@ impl LinkType {
     pub const PPP_ETHER: Self = Self(51);
     /// Cisco's HDLC.
     pub const CISCO_HDLC: Self = Self(104);
+    /// MPLS without a link header.
+    pub const MPLS: Self = Self(219);
     /// PPP behind a byte that tells the direction.
     pub const PPP_WITH_DIRECTION: Self = Self(204);
     /// OpenBSD loopback.

@@ -220,6 +220,9 @@ pub struct ReplayArgs {
     /// What is opened as a tunnel.
     #[command(flatten)]
     pub tunnels: TunnelArgs,
+    /// Connections in the table; of a file, all may be open to its end.
+    #[arg(long, default_value_t = 2_097_152, value_name = "N")]
+    pub max_connections: usize,
     /// Where the flows go. Default: print, or serve where --listen or --unix is given.
     #[arg(long, value_enum)]
     pub output: Option<ReplayOutput>,

@@ -19,6 +19,8 @@ mod tcp;
 mod text;
 mod verdict;
 
+use std::mem::take;
+
 use hashbrown::HashMap;
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::{Emitter, Flow, FlowType, TraceReason, TrafficDirection};
@@ -70,6 +72,8 @@ pub struct Enricher {
     place: Place,
     newest: UnixNanos,
     names: Names,
+    /// The latest flow: the next one is written over it.
+    flow: Flow,
 }
 
 /// What every file of this stage is handed: one event and what is known around it.
@@ -95,7 +99,7 @@ impl Enricher {
             format!("{}/{}", settings.cluster_name, settings.node_name)
         };
         let names = Names::new(settings.max_names, &settings.cluster_domain);
-        Ok(Self { settings, full_name, place, newest: UnixNanos::ZERO, names })
+        Ok(Self { settings, full_name, place, newest: UnixNanos::ZERO, names, flow: Flow::default() })
     }
 
     /// The place of the newest flow; its number is 0 before the first.
@@ -118,41 +122,63 @@ impl Enricher {
     }
 
     /// The flow of an event. Its time is the event's, or the previous flow's if that is later.
-    pub fn enrich(&mut self, event: &Event<'_>, interfaces: &Interfaces, cluster: &Cluster) -> Flow {
+    pub fn enrich(&mut self, event: &Event<'_>, interfaces: &Interfaces, cluster: &Cluster) -> &Flow {
         self.advance(event.at);
         self.names.learn(event);
         let ends = ends::of(event.connection, &self.settings, cluster);
         let scene = Scene { event, ends: &ends, interfaces };
-        let mut flow = self.basics(&scene);
+        let Self { settings, full_name, place, newest, names, flow: old, .. } = self;
+        let common = Common { settings, full_name, place: *place, newest: *newest };
+        *old = common.flow(&scene, names, cluster, old);
+        old
+    }
+}
+
+/// What the flows of one daemon have in common, and this one's place among them.
+struct Common<'a> {
+    settings: &'a Settings,
+    full_name: &'a str,
+    place: Place,
+    newest: UnixNanos,
+}
+
+impl Common<'_> {
+    /// Everything in it is new; of `old` only the room of its texts is used.
+    fn flow(&self, scene: &Scene<'_>, names: &Names, cluster: &Cluster, old: &mut Flow) -> Flow {
+        let Scene { event, ends, .. } = *scene;
+        let mut flow = self.basics(scene, old);
         verdict::fill(&mut flow, event);
-        point::fill(&mut flow, &scene);
-        layers::fill(&mut flow, &scene);
-        flow.source = Some(ends.source_endpoint(&self.settings.cluster_name));
-        flow.destination = Some(ends.destination_endpoint(&self.settings.cluster_name));
-        let candidates = service::candidates(event.connection, &ends, cluster);
-        flow.destination_service = service::called(&candidates);
-        flow.destination_names =
-            self.names.of(ends.client.ip(), ends.server.ip(), &ends.destination, event.at);
-        flow.source_names = self.names.of(ends.server.ip(), ends.client.ip(), &ends.source, event.at);
-        flow.weir = Some(detail::of(&scene, candidates));
+        point::fill(&mut flow, scene, old);
+        layers::fill(&mut flow, scene, old);
+        let detail = old.weir.get_or_insert_default();
+        let services = service::candidates(event.connection, ends, cluster, take(&mut detail.services));
+        let cluster_name = &self.settings.cluster_name;
+        let (source, destination) = (old.source.take(), old.destination.take());
+        flow.source = Some(ends.source_endpoint(cluster_name, source.unwrap_or_default()));
+        flow.destination = Some(ends.destination_endpoint(cluster_name, destination.unwrap_or_default()));
+        flow.destination_service =
+            service::called(&services, old.destination_service.take().unwrap_or_default());
+        flow.destination_names = names.of(ends.client.ip(), ends.server.ip(), &ends.destination, event.at);
+        flow.source_names = names.of(ends.server.ip(), ends.client.ip(), &ends.source, event.at);
+        flow.weir = Some(detail::of(scene, services, detail));
         if tells_of_the_answer(event) {
             turn_round(&mut flow);
         }
         #[expect(deprecated, reason = "Hubble's printers show this field")]
         {
-            flow.summary = summary::of(&flow);
+            flow.summary = summary::of(&flow, take(&mut old.summary));
         }
         flow
     }
 
-    fn basics(&self, scene: &Scene<'_>) -> Flow {
+    fn basics(&self, scene: &Scene<'_>, old: &mut Flow) -> Flow {
         let direction =
             if scene.ends.client_is_local { TrafficDirection::Egress } else { TrafficDirection::Ingress };
         Flow {
             time: Some(timestamp(self.newest)),
-            uuid: self.place.to_string(),
-            node_name: self.full_name.clone(),
-            emitter: Some(Emitter { name: "weir".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }),
+            uuid: text::written(&self.place, take(&mut old.uuid)),
+            node_name: text::of(self.full_name, take(&mut old.node_name)),
+            emitter: Some(emitter(old.emitter.take().unwrap_or_default())),
             r#type: FlowType::L3L4.into(),
             is_reply: Some(false),
             traffic_direction: direction.into(),
@@ -160,6 +186,10 @@ impl Enricher {
             ..Flow::default()
         }
     }
+}
+
+fn emitter(old: Emitter) -> Emitter {
+    Emitter { name: text::of("weir", old.name), version: text::of(env!("CARGO_PKG_VERSION"), old.version) }
 }
 
 /// `NEW` is the first flow of a connection whose beginning was seen.

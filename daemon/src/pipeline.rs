@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::Flow;
 
-use crate::capture::{Batch, Input, InterfaceId, Loss, Role};
+use crate::capture::{Batch, Frame, Input, InterfaceId, Loss, Role};
 use crate::decode::{self, LinkMatter, Packet, Undecodable};
 use crate::enrich::{Enricher, Interfaces};
 use crate::track::Tracker;
 
 /// What comes out.
 #[derive(Debug)]
-pub enum Output {
-    /// A flow.
-    Flow(Box<Flow>),
+pub enum Output<'a> {
+    /// A flow, until the next one.
+    Flow(&'a Flow),
     /// Frames were lost before this point.
     Lost(Loss),
 }
@@ -70,6 +70,9 @@ impl LinkCounts {
     }
 }
 
+/// Packets that are decoded before the first of them is tracked: what the tracker has of the others' connections comes from
+/// memory at the same time, and not one after the other.
+const AHEAD: usize = 16;
 /// Devices whose own counts are kept; frames of more are counted in all.
 const MAX_DEVICES: usize = 4096;
 
@@ -119,7 +122,7 @@ impl Pipeline {
     }
 
     /// Takes one input.
-    pub fn take(&mut self, input: &Input, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
+    pub fn take(&mut self, input: &Input, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         match input {
             Input::Frames(batch) => self.frames(batch, cluster, out),
             Input::Interface(id, interface) => {
@@ -128,7 +131,7 @@ impl Pipeline {
             Input::Testimony(testimony) => {
                 let Self { tracker, enricher, interfaces, .. } = self;
                 tracker.testimony(testimony, &mut |event| {
-                    out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
+                    out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
                 });
             }
             Input::Lost(loss) => {
@@ -140,44 +143,60 @@ impl Pipeline {
         }
     }
 
-    fn frames(&mut self, batch: &Batch, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
-        let Self { decode, tracker, enricher, interfaces, counts, links } = self;
-        for frame in batch.frames() {
-            counts.frames += 1;
-            let decoded = decode::decode(&frame, decode);
-            if let Some(count) = counts.link.of(&decoded) {
-                *count += 1;
-                let has_room = links.len() < MAX_DEVICES || links.contains_key(&frame.interface);
-                let device = has_room.then(|| links.entry(frame.interface).or_default());
-                if let Some(count) = device.and_then(|device| device.of(&decoded)) {
-                    *count += 1;
-                }
-                continue;
+    fn frames(&mut self, batch: &Batch, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
+        let mut frames = batch.frames();
+        let mut ahead = [None; AHEAD];
+        loop {
+            ahead.fill_with(|| frames.find_map(|frame| self.decoded(&frame)));
+            if ahead[0].is_none() {
+                return;
             }
-            let Ok(packet) = decoded else {
-                counts.undecodable += 1;
-                continue;
-            };
-            let role = interfaces.get(&frame.interface).map_or(Role::Unknown, |interface| interface.role);
-            tracker.packet(&packet, role, &mut |event| {
-                out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
-            });
+            let Self { tracker, enricher, interfaces, .. } = self;
+            let packets = ahead.iter().flatten();
+            tracker.expect(packets.clone().map(|(packet, _)| packet.tuple));
+            for (packet, role) in packets {
+                tracker.packet(packet, *role, &mut |event| {
+                    out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
+                });
+            }
         }
     }
 
+    /// The packet in a frame, and the role of its device. What is nobody's connection is counted here.
+    fn decoded<'a>(&mut self, frame: &Frame<'a>) -> Option<(Packet<'a>, Role)> {
+        let Self { decode, interfaces, counts, links, .. } = self;
+        counts.frames += 1;
+        let decoded = decode::decode(frame, decode);
+        if let Some(count) = counts.link.of(&decoded) {
+            *count += 1;
+            let has_room = links.len() < MAX_DEVICES || links.contains_key(&frame.interface);
+            let device = has_room.then(|| links.entry(frame.interface).or_default());
+            if let Some(count) = device.and_then(|device| device.of(&decoded)) {
+                *count += 1;
+            }
+            return None;
+        }
+        let Ok(packet) = decoded else {
+            counts.undecodable += 1;
+            return None;
+        };
+        let role = interfaces.get(&frame.interface).map_or(Role::Unknown, |interface| interface.role);
+        Some((packet, role))
+    }
+
     /// Lets time pass where no packet brings it.
-    pub fn advance(&mut self, now: UnixNanos, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
+    pub fn advance(&mut self, now: UnixNanos, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         let Self { tracker, enricher, interfaces, .. } = self;
         tracker.advance(now, &mut |event| {
-            out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
+            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
         });
     }
 
     /// Tells what is still open: nothing more will come.
-    pub fn finish(&mut self, cluster: &Cluster, out: &mut dyn FnMut(Output)) {
+    pub fn finish(&mut self, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         let Self { tracker, enricher, interfaces, .. } = self;
         tracker.finish(&mut |event| {
-            out(Output::Flow(Box::new(enricher.enrich(&event, interfaces, cluster))));
+            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Fixed history of this node's flows: one writer, many readers.
 //!
-//! Each flow is numbered, encoded once, and kept with its decoded form for filters. The newest is visible at once. The ring
+//! Each flow is numbered, encoded once, and decoded again when the first filter asks for it. The newest is visible at once. The ring
 //! is bounded by entries and by bytes; when full it forgets its oldest entries. A reader never makes the writer wait: slots
 //! are swapped atomically, and a reader that was overtaken is told how many flows it lost, to the unit.
 //! Losses of the capture lie between the flows without a number of their own.
@@ -9,6 +9,7 @@ mod entry;
 mod namespaces;
 mod reader;
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -241,10 +242,11 @@ impl Writer {
     }
 
     /// Puts a finished flow into the ring, visible at once, and returns its number.
-    pub fn push(&mut self, flow: Flow) -> Seq {
+    pub fn push(&mut self, flow: impl Borrow<Flow>) -> Seq {
+        let flow = flow.borrow();
         let recorded = Recorded::new(flow);
-        self.seen(recorded.flow.source.as_ref(), recorded.time);
-        self.seen(recorded.flow.destination.as_ref(), recorded.time);
+        self.seen(flow.source.as_ref(), recorded.time);
+        self.seen(flow.destination.as_ref(), recorded.time);
         self.append(Content::Flow(Box::new(recorded)));
         self.mark.seq
     }

@@ -11,38 +11,42 @@ mod dns;
 mod emit;
 pub mod event;
 mod fragments;
+mod index;
 mod join;
 pub mod l7;
 mod logged;
 pub mod nat;
 mod observe;
+mod pack;
 mod path;
 mod sctp;
+mod table;
 pub mod tcp;
+mod timer;
 mod tunnels;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-use hashbrown::HashMap;
-use slab::Slab;
 use weir_cluster::UnixNanos;
 
 use crate::capture::Role;
 use crate::decode::{Fragment, Packet};
 use crate::testimony::Testimony;
-use crate::tuple::{FormKey, Tuple};
+use crate::tuple::Tuple;
 use connection::{Connection, ConnectionId};
 use event::Event;
 use fragments::Fragments;
+use index::{Index, Place};
 use logged::Waiting;
 use nat::{Testified, Twins};
+use table::Table;
+use timer::Timers;
 
 /// Bounds and times of the tracker, nanoseconds where `_ns`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Connections in the table.
     pub max_connections: usize,
+    /// In a table of so many, those that wait for their idle time alone are kept in a fifth of their room.
+    pub rest_from: usize,
     /// Conntrack entries kept whose packets were not seen yet.
     pub max_testimony: usize,
     /// The first event waits so long for NAT and verdict.
@@ -64,13 +68,12 @@ pub struct Settings {
 }
 
 const SECOND: u64 = 1_000_000_000;
-/// Timers in the heap for each connection in the table, at most.
-const STALE_TIMERS: usize = 4;
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 262_144,
+            rest_from: 16_384,
             max_testimony: 131_072,
             settle_ns: 50_000_000,
             periodic_ns: 5 * SECOND,
@@ -106,24 +109,17 @@ pub struct Stats {
 /// Where an event goes.
 pub type Sink<'a> = &'a mut dyn FnMut(Event<'_>);
 
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    slot: usize,
-    form: usize,
-}
-
 /// The connection table of one node.
 #[derive(Debug)]
 pub struct Tracker {
     settings: Settings,
-    connections: Slab<Connection>,
-    forms: HashMap<FormKey, Place>,
-    by_id: HashMap<ConnectionId, usize>,
+    connections: Table,
+    index: Index,
     testified: Testified,
     twins: Twins,
     fragments: Fragments,
     logged: Waiting,
-    timers: BinaryHeap<Reverse<(UnixNanos, ConnectionId)>>,
+    timers: Timers,
     now: UnixNanos,
     next_id: u64,
     losses: u64,
@@ -139,12 +135,11 @@ impl Tracker {
             testified: Testified::new(settings.max_testimony),
             twins: Twins::new(65_536),
             fragments: Fragments::default(),
+            connections: Table::new(settings.rest_from),
             settings,
-            connections: Slab::new(),
-            forms: HashMap::new(),
-            by_id: HashMap::new(),
+            index: Index::default(),
             logged: Waiting::default(),
-            timers: BinaryHeap::new(),
+            timers: Timers::default(),
             now: UnixNanos::from_nanos(0),
             next_id: 1,
             losses: 0,
@@ -199,6 +194,13 @@ impl Tracker {
         }
     }
 
+    /// Packets of these forms are about to come: has what a packet changes of their connections brought into the processor's
+    /// cache. Changes nothing.
+    pub fn expect(&self, forms: impl Iterator<Item = Tuple>) {
+        let slots = forms.filter_map(|tuple| self.index.likely(tuple));
+        std::hint::black_box(slots.map(|slot| self.connections.touch(slot)).fold(0, u64::wrapping_add));
+    }
+
     /// A later piece counts for the connection of the first, and begins none.
     fn later_piece(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
         match self.count_piece(packet, role) {
@@ -240,13 +242,9 @@ impl Tracker {
         }
         let idle = self.timers.is_empty() && self.logged.is_empty();
         let now = if idle { now } else { self.now.max(now) };
-        while let Some(Reverse((due, id))) = self.timers.peek().copied() {
-            if due > now {
-                break;
-            }
-            self.timers.pop();
-            self.now = self.now.max(due);
-            self.fire(id, due, sink);
+        while let Some(timer) = self.timers.ring(now, &self.connections) {
+            self.now = self.now.max(timer.due);
+            self.fire(timer, sink);
         }
         self.now = now;
         self.stats.unmatched += self.fragments.expire(now);
@@ -256,63 +254,59 @@ impl Tracker {
     /// Tells every connection's end, as when a capture file is over. The table is empty after it.
     pub fn finish(&mut self, sink: Sink<'_>) {
         self.tell_all_logged(sink);
-        let mut ids: Vec<ConnectionId> = self.by_id.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            if let Some(slot) = self.by_id.get(&id).copied() {
-                self.conclude(slot, sink);
-                self.remove(slot);
-            }
+        // Of a big table even this list is felt: it has no more room than it needs.
+        let mut open: Vec<(ConnectionId, u32)> = Vec::with_capacity(self.connections.len());
+        open.extend(
+            self.connections.glances().map(|(slot, it)| (it.id, u32::try_from(slot).unwrap_or(u32::MAX))),
+        );
+        open.sort_unstable();
+        for (_, slot) in open {
+            self.conclude(slot as usize, sink);
+            self.remove(slot as usize);
         }
         self.timers.clear();
     }
 
     fn restart_timers(&mut self, now: UnixNanos) {
         self.timers.clear();
-        for (_, connection) in &mut self.connections {
+        for (slot, connection) in self.connections.iter_mut() {
             connection.emission.due = now;
             connection.first_packet = connection.first_packet.min(now);
             connection.last_packet = connection.last_packet.min(now);
             connection.emission.told_at = connection.emission.told_at.min(now);
             connection.emission.settle_at = connection.emission.settle_at.min(now);
             connection.emission.over_at = connection.emission.over_at.map(|at| at.min(now));
-            self.timers.push(Reverse((now, connection.id)));
+            self.timers.set(now, connection.id, slot);
         }
         self.logged.set_back(now);
         self.now = now;
     }
 
-    /// Sets a connection's timer. Those it was set to before stay in the heap, up to two hours for an idle time: they are swept out
-    /// before they outnumber the connections.
-    fn set_timer(&mut self, due: UnixNanos, id: ConnectionId) {
-        self.timers.push(Reverse((due, id)));
-        if self.timers.len() > STALE_TIMERS * self.connections.len() + 1024 {
-            self.timers.clear();
-            self.timers.extend(self.connections.iter().map(|(_, it)| Reverse((it.emission.due, it.id))));
-        }
+    /// Sets a connection's timer to the time that it is due.
+    fn set_timer(&mut self, slot: usize) {
+        let Some(connection) = self.connections.glance(slot) else { return };
+        self.timers.set(connection.due, connection.id, slot);
+        self.timers.sweep(&self.connections);
     }
 
     fn remove(&mut self, slot: usize) {
-        let Some(connection) = self.connections.try_remove(slot) else {
-            return;
-        };
-        self.by_id.remove(&connection.id);
-        for tuple in &connection.forms {
-            if self.forms.get(&tuple.form()).is_some_and(|place| place.slot == slot) {
-                self.forms.remove(&tuple.form());
-            }
-        }
+        self.index.leave(slot, &self.connections);
+        self.connections.remove(slot);
     }
 
     /// The connection that has this form now.
     fn known(&self, tuple: Tuple) -> Option<Place> {
-        self.forms.get(&tuple.form()).copied()
+        self.index.place_of(tuple, &self.connections)
+    }
+
+    fn slot_of(&self, id: ConnectionId) -> Option<usize> {
+        self.index.slot_of(id, &self.connections)
     }
 
     /// The connection of that number, while it is in the table.
     #[must_use]
     pub fn find(&self, id: ConnectionId) -> Option<&Connection> {
-        self.connections.get(*self.by_id.get(&id)?)
+        self.connections.get(self.slot_of(id)?)
     }
 }
 

@@ -32,6 +32,8 @@ impl IpProtocol {
     pub const AH: Self = Self(51);
     /// ICMP for IPv6.
     pub const ICMPV6: Self = Self(58);
+    /// MPLS in another packet (RFC 4023).
+    pub const MPLS: Self = Self(137);
     /// SCTP.
     pub const SCTP: Self = Self(132);
 }

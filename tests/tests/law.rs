@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// Which packages of the workspace a package may use. `weir-tests` and `weir-demo` look at the whole from outside.
+/// Which packages of the workspace a package may use. `weir-tests`, `weir-fuzz` and `weir-demo` look at the whole from outside.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-proto", &[]),
     ("weir-cluster", &["weir-proto"]),
@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weir-tui", &["weir-proto"]),
     ("weir-demo", &["weir-proto"]),
     ("weir-tests", &[]),
+    ("weir-fuzz", &["weir-proto", "weir-cluster", "weir-daemon", "weir-relay"]),
 ];
 
 /// Crates that only these packages may name.

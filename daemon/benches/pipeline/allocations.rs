@@ -38,7 +38,7 @@ pub fn figures(recorded: &Recorded) -> Vec<Figure> {
         let (connections, told, before) = (tracker.stats(), flows, so_far());
         taken.give(&mut tracker, &mut |event| {
             flows += 1;
-            drop(enricher.enrich(&event, &interfaces, &recorded.cluster));
+            enricher.enrich(&event, &interfaces, &recorded.cluster);
         });
         let allocations = so_far() - before;
         let after = tracker.stats();

@@ -57,13 +57,15 @@ impl Stage {
                 });
                 begun.elapsed()
             }
-            Self::Enrich => pipeline(recorded, &mut |output| drop(black_box(output))),
+            Self::Enrich => pipeline(recorded, &mut |output| {
+                black_box(output);
+            }),
             Self::Ring => {
                 let entries = NonZeroUsize::MIN.saturating_add(65_535);
                 let (mut writer, _ring) = ring(Limits { entries, bytes: 128 << 20 });
                 pipeline(recorded, &mut |output| {
                     if let Output::Flow(flow) = output {
-                        writer.push(*flow);
+                        writer.push(flow);
                     }
                 })
             }
@@ -95,7 +97,7 @@ fn decode_alone(recorded: &Recorded) -> Duration {
     begun.elapsed()
 }
 
-fn pipeline(recorded: &Recorded, out: &mut dyn FnMut(Output)) -> Duration {
+fn pipeline(recorded: &Recorded, out: &mut dyn FnMut(Output<'_>)) -> Duration {
     let tracker = Tracker::new(Settings::default());
     let mut pipeline = Pipeline::new(decode::Settings::default(), tracker, recorded.enricher());
     let begun = Instant::now();

@@ -5,8 +5,10 @@
 //! What is over is forgotten oldest first, when there is too much of it altogether or for one key; it is counted, and
 //! earlier times are then answered with the oldest state still known.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
+
+use hashbrown::HashMap;
 
 use crate::UnixNanos;
 

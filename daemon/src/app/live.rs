@@ -301,17 +301,17 @@ impl Pump {
     }
 
     /// One call of the pipeline, its flows into the ring.
-    fn step(&mut self, call: impl FnOnce(&mut Pipeline, &Cluster, &mut dyn FnMut(Output))) {
+    fn step(&mut self, call: impl FnOnce(&mut Pipeline, &Cluster, &mut dyn FnMut(Output<'_>))) {
         let Self { pipeline, cluster, writer, state, run, status, .. } = self;
         call(pipeline, cluster, &mut |output| match output {
-            Output::Flow(flow) => publish(*flow, *run, writer, state.as_mut(), status),
+            Output::Flow(flow) => publish(flow, *run, writer, state.as_mut(), status),
             Output::Lost(loss) => lost(loss, writer),
         });
     }
 }
 
 /// The number is kept before the flow can be seen: a reader never knows a flow that the next run does not know of.
-fn publish(flow: Flow, run: u64, writer: &mut Writer, state: Option<&mut RunState>, status: &Status) {
+fn publish(flow: &Flow, run: u64, writer: &mut Writer, state: Option<&mut RunState>, status: &Status) {
     if let Some(state) = state
         && let Err(error) = state.note(LastFlow { run, seq: writer.next_seq().0 })
     {

@@ -13,10 +13,10 @@ use weir_proto::observer::GetFlowsResponse;
 use weir_proto::observer::get_flows_response::ResponseTypes;
 
 use crate::capture::Loss;
-use crate::capture::file::{FileEnd, FileSource};
+use crate::capture::file::{FileEnd, FileError, FileSource};
 use crate::config::{ReplayArgs, ReplayOutput};
 use crate::enrich::{self, Enricher};
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{Counts, Output, Pipeline};
 use crate::ring::ring;
 use crate::serve::{Clock, Node, Run, Server, Status, Stopped, preload};
 use crate::track::{self, Tracker};
@@ -47,14 +47,15 @@ pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
         ReplayOutput::Serve => {
             let (mut writer, ring) = ring(serving::limits(&args.serve));
             let status = Arc::new(Status::default());
-            replay.run(&status, &mut |told| {
+            let ended = replay.run(&status, &mut |told| {
                 match told {
-                    Told::Output(Output::Flow(flow)) => drop(writer.push(*flow)),
+                    Told::Output(Output::Flow(flow)) => drop(writer.push(flow)),
                     Told::Output(Output::Lost(loss)) => writer.push_lost(lost(loss)),
                     Told::SoFar => {}
                 }
                 Ok(())
             })?;
+            ended.checked()?;
             serve(args, &name, Run { id: RUN, previous: None }, ring, status)
         }
     }
@@ -83,12 +84,26 @@ fn pipeline(args: &ReplayArgs, name: &str) -> Result<Pipeline, AppError> {
         ..enrich::Settings::default()
     })?;
     let decode = args.tunnels.settings();
-    Ok(Pipeline::new(decode, Tracker::new(track::Settings::default()), enricher))
+    let settings = track::Settings { max_connections: args.max_connections, ..track::Settings::default() };
+    Ok(Pipeline::new(decode, Tracker::new(settings), enricher))
+}
+
+/// A replay that told all it could.
+struct Ended {
+    counts: Counts,
+    /// The first file that could not be read to its end.
+    damaged: Option<FileError>,
+}
+
+impl Ended {
+    fn checked(self) -> Result<(), AppError> {
+        self.damaged.map_or(Ok(()), |damage| Err(AppError::File(damage)))
+    }
 }
 
 /// What a replay tells.
-enum Told {
-    Output(Output),
+enum Told<'a> {
+    Output(Output<'a>),
     /// What was read so far is told: a capture through a pipe may let one wait for more.
     SoFar,
 }
@@ -108,15 +123,15 @@ fn to_a_reader(printed: Result<(), AppError>) -> Result<(), AppError> {
 }
 
 impl Replay {
-    /// Everything, to the end of the files and of the open connections. A damaged file ends there and fails the replay, but
-    /// only after what precedes the damage, and the other files, have been told.
+    /// Everything, to the end of the files and of the open connections. A damaged file ends there, and what precedes the
+    /// damage is told, and the other files are; the damage is for the caller to tell.
     fn run(
         mut self,
         status: &Status,
-        out: &mut dyn FnMut(Told) -> Result<(), AppError>,
-    ) -> Result<crate::pipeline::Counts, AppError> {
+        out: &mut dyn FnMut(Told<'_>) -> Result<(), AppError>,
+    ) -> Result<Ended, AppError> {
         let (mut failed, mut damaged) = (None, None);
-        let mut keep_failure = |told, failed: &mut Option<AppError>| {
+        let mut keep_failure = |told: Told<'_>, failed: &mut Option<AppError>| {
             if failed.is_none() {
                 *failed = out(told).err();
             }
@@ -124,7 +139,7 @@ impl Replay {
         for input in self.source.by_ref() {
             match input {
                 Ok(input) => {
-                    let sink = &mut |output| keep_failure(Told::Output(output), &mut failed);
+                    let sink = &mut |output: Output<'_>| keep_failure(Told::Output(output), &mut failed);
                     self.pipeline.take(&input, &self.cluster, sink);
                     keep_failure(Told::SoFar, &mut failed);
                 }
@@ -135,7 +150,9 @@ impl Replay {
                 break;
             }
         }
-        self.pipeline.finish(&self.cluster, &mut |output| keep_failure(Told::Output(output), &mut failed));
+        self.pipeline.finish(&self.cluster, &mut |output: Output<'_>| {
+            keep_failure(Told::Output(output), &mut failed);
+        });
         for end in self.source.ends().filter(|end| matches!(end, FileEnd::Truncated { .. })) {
             tracing::warn!("{end}");
             status.notice("capture", &end.to_string());
@@ -144,7 +161,7 @@ impl Replay {
         status.frames.store(counts.frames, Ordering::Relaxed);
         status.undecodable.store(counts.undecodable, Ordering::Relaxed);
         status.tell_links(self.pipeline.links());
-        failed.or(damaged.map(AppError::File)).map_or(Ok(counts), Err)
+        failed.map_or(Ok(Ended { counts, damaged }), Err)
     }
 }
 
@@ -161,7 +178,7 @@ fn print(replay: Replay, node: &str) -> Result<(), AppError> {
     let read = replay.run(&Status::default(), &mut |told| {
         let response = match told {
             Told::SoFar => return out.flush().map_err(AppError::Print),
-            Told::Output(Output::Flow(flow)) => envelope(*flow),
+            Told::Output(Output::Flow(flow)) => envelope(flow.clone()),
             Told::Output(Output::Lost(loss)) => GetFlowsResponse {
                 node_name: node.to_owned(),
                 time: None,
@@ -172,7 +189,7 @@ fn print(replay: Replay, node: &str) -> Result<(), AppError> {
         writeln!(out, "{}", weir_proto::json::to_json(&response)).map_err(AppError::Print)
     });
     out.flush().map_err(AppError::Print)?;
-    read.map(drop)
+    read?.checked()
 }
 
 fn envelope(flow: Flow) -> GetFlowsResponse {
@@ -183,7 +200,7 @@ fn envelope(flow: Flow) -> GetFlowsResponse {
 fn summary(replay: Replay) -> Result<(), AppError> {
     let (mut flows, mut ends) = (0_u64, 0_u64);
     let status = Status::default();
-    let counts = replay.run(&status, &mut |told| {
+    let ended = replay.run(&status, &mut |told| {
         if let Told::Output(Output::Flow(flow)) = told {
             flows += 1;
             let end = weir_proto::weir::v1::Reason::End;
@@ -191,7 +208,7 @@ fn summary(replay: Replay) -> Result<(), AppError> {
         }
         Ok(())
     })?;
-    let (mut out, links) = (std::io::stdout().lock(), status.links());
+    let (mut out, links, counts) = (std::io::stdout().lock(), status.links(), ended.counts);
     writeln!(
         out,
         "{} frames, {} of ARP and the like, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
@@ -209,7 +226,7 @@ fn summary(replay: Replay) -> Result<(), AppError> {
         )
         .map_err(AppError::Print)?;
     }
-    Ok(())
+    ended.checked()
 }
 
 fn serve(

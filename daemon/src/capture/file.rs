@@ -132,31 +132,31 @@ struct Head {
 /// What a record says.
 #[derive(Debug)]
 enum Content {
-    Origin(Origin),
+    Origin(Box<Origin>),
     Interface(InterfaceId, Interface),
     Frame(Head),
     /// Its format has no time for it.
     Timeless(Head),
-    Testimony(UnixNanos, Testimony),
+    Testimony(UnixNanos, Box<Testimony>),
     Lost(Loss),
 }
 
 /// Draws the numbers of devices, for all files.
 #[derive(Debug)]
-struct Ids {
-    next: u32,
-    file_name: Arc<str>,
+struct Ids<'a> {
+    next: &'a mut u32,
+    file_name: &'a str,
 }
 
-impl Ids {
-    fn draw(&mut self) -> InterfaceId {
-        let id = InterfaceId(self.next);
-        self.next = self.next.saturating_add(1);
+impl Ids<'_> {
+    const fn draw(&mut self) -> InterfaceId {
+        let id = InterfaceId(*self.next);
+        *self.next = self.next.saturating_add(1);
         id
     }
 
-    fn file_name(&self) -> &str {
-        &self.file_name
+    const fn file_name(&self) -> &str {
+        self.file_name
     }
 }
 
@@ -174,6 +174,8 @@ struct CaptureFile {
     stream: Stream,
     format: Format,
     pending: VecDeque<Content>,
+    /// What one record says, until it is pending.
+    found: Vec<Content>,
     /// Latest time so far: a step back does not reorder.
     reached: UnixNanos,
     /// Time of the frame before, for blocks without one.
@@ -223,6 +225,7 @@ impl CaptureFile {
             stream,
             format: Format::PcapNg(Section::default()),
             pending: VecDeque::new(),
+            found: Vec::new(),
             reached: UnixNanos::ZERO,
             last: UnixNanos::ZERO,
             origin: None,
@@ -266,10 +269,14 @@ impl CaptureFile {
     /// Reads records until one says something, or none is left.
     fn advance(&mut self, next_id: &mut u32) -> Result<(), FileError> {
         while self.pending.is_empty() && matches!(self.progress, Progress::Reading) {
-            let (file, offset) = (self.label.clone(), self.stream.offset());
-            match self.read_record(next_id) {
-                Ok(true) => {}
-                Ok(false) => self.progress = Progress::Ended(FileEnd::Whole { file }),
+            let offset = self.stream.offset();
+            let read = self.read_record(next_id);
+            if matches!(read, Ok(true)) {
+                continue;
+            }
+            let file = self.label.clone();
+            match read {
+                Ok(_) => self.progress = Progress::Ended(FileEnd::Whole { file }),
                 Err(Fault::Cut { missing }) => {
                     self.progress = Progress::Ended(FileEnd::Truncated { file, offset, missing });
                 }
@@ -294,26 +301,32 @@ impl CaptureFile {
         if !self.stream.begin()? {
             return Ok(false);
         }
-        let mut found = Vec::new();
-        let mut ids = Ids { next: *next_id, file_name: self.name.clone() };
+        let found = &mut self.found;
         let read = match &mut self.format {
-            Format::Pcap(pcap) => pcap.frame(&mut self.stream).map(|head| found.push(Content::Frame(head))),
-            Format::PcapNg(section) => section.block(&mut self.stream, &mut ids, &mut found),
+            Format::Pcap(pcap) => {
+                let head = pcap.frame(&mut self.stream)?;
+                self.refine(Content::Frame(head), next_id);
+                return Ok(true);
+            }
+            Format::PcapNg(section) => {
+                section.block(&mut self.stream, &mut Ids { next: next_id, file_name: &self.name }, found)
+            }
         };
-        for content in found {
-            self.refine(content, &mut ids);
+        let mut found = std::mem::take(&mut self.found);
+        for content in found.drain(..) {
+            self.refine(content, next_id);
         }
-        *next_id = ids.next;
+        self.found = found;
         read.map(|()| true)
     }
 
     /// Turns the kernel's messages into testimony, and tells apart the devices of a cooked capture.
-    fn refine(&mut self, content: Content, ids: &mut Ids) {
+    fn refine(&mut self, content: Content, next_id: &mut u32) {
         let mut head = match content {
             Content::Frame(head) => head,
             Content::Timeless(head) => Head { at: self.last, ..head },
             Content::Origin(origin) => {
-                self.origin.get_or_insert(origin);
+                self.origin.get_or_insert(*origin);
                 return;
             }
             other => return self.pending.push_back(other),
@@ -329,26 +342,26 @@ impl CaptureFile {
             told.retain(testimony::names_a_rule);
         }
         let taken = captured || !told.is_empty();
-        self.pending.extend(told.into_iter().map(|told| Content::Testimony(head.at, told)));
+        self.pending.extend(told.into_iter().map(|told| Content::Testimony(head.at, Box::new(told))));
         if taken {
             return;
         }
         // A recording of weir's names the devices itself.
         if let (None, Some(index)) = (&self.origin, index) {
-            head.interface = self.cooked_device(head.interface, index, ids);
+            head.interface = self.cooked_device(head.interface, index, next_id);
         }
         self.pending.push_back(Content::Frame(head));
     }
 
     /// The device of a frame that was captured on all of them at once; announced when first seen.
-    fn cooked_device(&mut self, captured_on: InterfaceId, index: u32, ids: &mut Ids) -> InterfaceId {
+    fn cooked_device(&mut self, captured_on: InterfaceId, index: u32, next_id: &mut u32) -> InterfaceId {
         if let Some(known) = self.cooked.get(&(captured_on, index)) {
             return *known;
         }
         if index == 0 || self.cooked.len() >= MAX_COOKED_DEVICES {
             return captured_on;
         }
-        let id = ids.draw();
+        let id = Ids { next: next_id, file_name: &self.name }.draw();
         self.cooked.insert((captured_on, index), id);
         let interface = Interface { index, name: format!("if{index}").into(), role: Role::Unknown };
         self.pending.push_back(Content::Interface(id, interface));

@@ -4,7 +4,7 @@
 //! doubled and reordered events do no harm. Which role a device has is decided in one table, [`role`].
 
 pub mod role;
-mod wire;
+pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

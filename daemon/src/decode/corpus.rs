@@ -132,7 +132,7 @@ impl Seen {
         if packet.fragment != Fragment::Later {
             passed(packet.tuple, payload);
         }
-        for tunnel in packet.wrappings.tunnels().filter(|tunnel| tunnel.protocol.has_ports()) {
+        for tunnel in packet.wrappings.tunnels().filter(|tunnel| tunnel.destination_port != 0) {
             let ends = ((tunnel.source, tunnel.source_port), (tunnel.destination, tunnel.destination_port));
             passed(Tuple::new(IpProtocol::UDP, ends.0, ends.1), 0);
         }

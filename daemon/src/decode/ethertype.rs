@@ -132,8 +132,11 @@ fn vlan(mut frame: Linked<'_>) -> Step<'_> {
     Ok((Next::EtherType(kind), frame.skip(4)))
 }
 
-/// With SNAP and organisation 0 it carries an Ethernet type (RFC 1042).
+/// With SNAP and organisation 0 it carries an Ethernet type (RFC 1042); IP has an access point of its own, too.
 fn llc(frame: Linked<'_>) -> Step<'_> {
+    if frame.rest.starts_with(&[6, 6, 3]) {
+        return Ok((Next::Ip, frame.skip(3)));
+    }
     let llc: &[u8; 8] = frame.rest.first_chunk().ok_or_else(|| missing(frame.rest, frame.wire_len, 8))?;
     match *llc {
         [0xaa, 0xaa, 3, 0, 0, 0, high, low] => {

@@ -69,6 +69,7 @@ pub(super) fn read(link: LinkType, bytes: &[u8], wire_len: u32) -> Result<Linked
         LinkType::PPP_ETHER => ethertype::resolve(Next::PppoeSession, linked),
         LinkType::PPP_WITH_DIRECTION => with_direction(linked),
         LinkType::CISCO_HDLC => ethertype::resolve(Next::CiscoHdlc, linked),
+        LinkType::MPLS => ethertype::resolve(Next::Mpls, linked),
         LinkType::NFLOG => logged(linked),
         _ => Err(Undecodable::LinkType),
     }

@@ -15,8 +15,9 @@ mod geneve;
 mod gre;
 mod vxlan;
 
-/// IANA's port of VXLAN-GPE.
+/// IANA's ports of VXLAN-GPE, and of MPLS.
 const GPE_PORT: u16 = 4790;
+const MPLS_PORT: u16 = 6635;
 
 /// A tunnel's header, and what is behind it.
 pub(super) struct Opened<'a> {
@@ -71,6 +72,7 @@ fn by_protocol<'a>(datagram: &Datagram<'a>) -> Option<Opened<'a>> {
         IpProtocol::IPV4 => ip(datagram, payload, 4),
         IpProtocol::IPV6 => ip(datagram, payload, 6),
         IpProtocol::GRE => gre::open(payload),
+        IpProtocol::MPLS => Some(labelled(payload)),
         _ => None,
     }
 }
@@ -84,6 +86,8 @@ fn by_port<'a>(ports: Ports, payload: Linked<'a>, settings: &Settings) -> Option
         geneve::open(payload)
     } else if is(&[GPE_PORT]) {
         vxlan::open_gpe(payload)
+    } else if ports.1 == MPLS_PORT {
+        Some(labelled(payload))
     } else {
         None
     }
@@ -101,4 +105,9 @@ fn ip<'a>(datagram: &Datagram<'a>, rest: Linked<'a>, version: u8) -> Option<Open
         (false, _) => TunnelProtocol::Ip6Ip6,
     };
     Some(Opened { protocol, vni: 0, next: Next::Ip, rest })
+}
+
+/// Labels have no header of their own either.
+const fn labelled(rest: Linked<'_>) -> Opened<'_> {
+    Opened { protocol: TunnelProtocol::Mpls, vni: 0, next: Next::Mpls, rest }
 }

@@ -54,6 +54,8 @@ pub enum TunnelProtocol {
     Gre,
     /// ERSPAN I, II and III, a mirrored frame in GRE (draft-foschiano-erspan).
     Erspan,
+    /// MPLS in IP (RFC 4023) or in UDP (RFC 7510).
+    Mpls,
     /// IPv4 in IPv4 (RFC 2003).
     IpIp,
     /// IPv6 in IPv4 (RFC 4213).
@@ -74,17 +76,12 @@ impl TunnelProtocol {
             Self::Geneve => "geneve",
             Self::Gre => "gre",
             Self::Erspan => "erspan",
+            Self::Mpls => "mpls",
             Self::IpIp => "ipip",
             Self::Sit => "sit",
             Self::Ip6Ip6 => "ip6ip6",
             Self::IpIp6 => "ipip6",
         }
-    }
-
-    /// True where UDP lies between the outer IP header and the tunnel's own.
-    #[must_use]
-    pub const fn has_ports(self) -> bool {
-        matches!(self, Self::Vxlan | Self::VxlanGpe | Self::Geneve)
     }
 }
 
@@ -124,7 +121,7 @@ impl Vlans {
     }
 
     /// Notes the identifier in a tag's control information: its lowest 12 bits.
-    pub(super) fn push(&mut self, tag: u16) {
+    pub(crate) fn push(&mut self, tag: u16) {
         if let Some(id) = self.ids.get_mut(usize::from(self.len)) {
             *id = tag & 0x0fff;
             self.len += 1;
@@ -237,7 +234,8 @@ impl<'a> Wrappings<'a> {
 
 /// The tunnel whose header lies in `datagram`.
 pub(super) fn tunnel(datagram: &Datagram<'_>, protocol: TunnelProtocol, vni: u32) -> Tunnel {
-    let port = |at| u16_at(datagram.payload, at).filter(|_| protocol.has_ports()).unwrap_or_default();
+    let in_udp = datagram.protocol == IpProtocol::UDP;
+    let port = |at| u16_at(datagram.payload, at).filter(|_| in_udp).unwrap_or_default();
     Tunnel {
         protocol,
         source: datagram.source,

@@ -10,10 +10,11 @@ use std::net::IpAddr;
 use base64::Engine;
 use sha1::{Digest, Sha1};
 
+use super::text;
 use crate::tuple::{IpProtocol, Tuple};
 
 /// The ID of a tuple; `icmp` is type and code of a message from source to destination.
-pub(super) fn of(tuple: Tuple, icmp: Option<(u8, u8)>) -> String {
+pub(super) fn of(tuple: Tuple, icmp: Option<(u8, u8)>, old: String) -> String {
     let (source_port, destination_port, one_way) = ports(tuple, icmp);
     let one = (tuple.source.ip(), source_port);
     let other = (tuple.destination.ip(), destination_port);
@@ -27,7 +28,9 @@ pub(super) fn of(tuple: Tuple, icmp: Option<(u8, u8)>) -> String {
         sha.update(first.1.to_be_bytes());
         sha.update(second.1.to_be_bytes());
     }
-    format!("1:{}", base64::engine::general_purpose::STANDARD.encode(sha.finalize()))
+    let mut id = text::of("1:", old);
+    base64::engine::general_purpose::STANDARD.encode_string(sha.finalize(), &mut id);
+    id
 }
 
 const fn has_ports(protocol: IpProtocol) -> bool {
@@ -137,8 +140,8 @@ mod tests {
         for (protocol, source, destination, icmp, id) in cases {
             let end = |(address, port): (&str, u16)| (address.parse().unwrap(), port);
             let tuple = Tuple::new(protocol, end(source), end(destination));
-            assert_eq!(of(tuple, icmp), id);
-            let turned = icmp.is_none().then(|| of(tuple.reversed(), None));
+            assert_eq!(of(tuple, icmp, String::new()), id);
+            let turned = icmp.is_none().then(|| of(tuple.reversed(), None, "before".to_owned()));
             assert!(turned.is_none_or(|turned| turned == id));
         }
     }

@@ -1,22 +1,26 @@
 //! `Flow.weir`: everything about the connection that Hubble's messages have no place for.
 
+use std::mem::take;
+
 use weir_proto::weir::v1::{
     ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason, ServiceRef,
 };
 
 use super::ends::Ends;
 use super::{Scene, community_id, join_key, path, tcp, text, timestamp};
+use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
 use crate::track::event::{self, Content, Event};
 
-pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>) -> FlowDetail {
+pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>, old: &mut FlowDetail) -> FlowDetail {
     let (event, ends, connection) = (scene.event, scene.ends, scene.event.connection);
-    let evidence =
-        connection.evidence.iter().map(|evidence| path::evidence(scene.interfaces, evidence)).collect();
+    let evidence = text::list(take(&mut old.evidence), connection.evidence.iter(), |evidence, old| {
+        path::evidence(scene.interfaces, evidence, old)
+    });
     FlowDetail {
         connection_id: connection.id.0,
         join_key: join_key::of(connection.backend_tuple()),
-        community_id: community_id::of(ends.true_tuple(), connection.icmp),
+        community_id: community_id::of(ends.true_tuple(), connection.icmp, take(&mut old.community_id)),
         reason: reason(event.reason).into(),
         state: state(connection.state).into(),
         first_packet: Some(timestamp(connection.first_packet)),
@@ -24,22 +28,24 @@ pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>) -> FlowDetail {
         delta: Some(counters(&event.delta)),
         total: Some(counters(&connection.total())),
         counts: ends.counts(),
-        nat: nat(connection, ends),
-        path: path::of(scene),
+        nat: nat(connection, ends, old.nat.take().unwrap_or_default()),
+        path: path::of(scene, take(&mut old.path)),
         tcp: connection.tcp.as_ref().map(|tcp| tcp::of(event, tcp)),
         evidence,
         services,
-        incomplete: incomplete(connection),
-        source_node: ends.source.node.to_string(),
-        destination_node: ends.destination.node.to_string(),
+        incomplete: incomplete(connection, take(&mut old.incomplete)),
+        source_node: text::of(&ends.source.node, take(&mut old.source_node)),
+        destination_node: text::of(&ends.destination.node, take(&mut old.destination_node)),
         dns_latency_ns: latency(event),
-        last_seen_at: last_seen_at(scene),
+        last_seen_at: last_seen_at(scene, take(&mut old.last_seen_at)),
         correction: event.correction,
-        rule_names: connection.rule_names.iter().map(ToString::to_string).collect(),
+        rule_names: text::list(take(&mut old.rule_names), connection.rule_names.iter(), |name, old| {
+            text::of(name, old)
+        }),
         icmp_id: if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 },
         entry_key: entry_key(connection, ends),
         merged_into: connection.merged_into().map_or(0, |into| into.0),
-        carries: connection.opaque.map_or_else(String::new, |opaque| opaque.name().to_owned()),
+        carries: text::of(connection.opaque.map_or("", Opaque::name), take(&mut old.carries)),
     }
 }
 
@@ -91,7 +97,7 @@ pub(super) const fn counters(counters: &connection::Counters) -> Counters {
     }
 }
 
-fn nat(connection: &Connection, ends: &Ends) -> Option<Nat> {
+fn nat(connection: &Connection, ends: &Ends, old: Nat) -> Option<Nat> {
     if ends.vip.is_none() && ends.masquerade.is_none() {
         return None;
     }
@@ -101,20 +107,22 @@ fn nat(connection: &Connection, ends: &Ends) -> Option<Nat> {
         Some(connection::NatSource::Payload) => NatSource::Payload,
         None => NatSource::Unspecified,
     };
-    let address =
-        |end: Option<std::net::SocketAddr>| end.map(|end| text::address(end.ip())).unwrap_or_default();
+    let address = |end: Option<std::net::SocketAddr>, old: String| match end {
+        Some(end) => text::address(end.ip(), old),
+        None => text::of("", old),
+    };
     let port = |end: Option<std::net::SocketAddr>| end.map_or(0, |end| u32::from(end.port()));
     Some(Nat {
-        vip: address(ends.vip),
+        vip: address(ends.vip, old.vip),
         vip_port: port(ends.vip),
-        masquerade: address(ends.masquerade),
+        masquerade: address(ends.masquerade, old.masquerade),
         masquerade_port: port(ends.masquerade),
         source: source.into(),
         zone: u32::from(connection.zone),
     })
 }
 
-fn incomplete(connection: &Connection) -> Vec<i32> {
+fn incomplete(connection: &Connection, old: Vec<i32>) -> Vec<i32> {
     let gaps = connection.gaps;
     // One way only is the nature of what was not answered; it is a gap where an answer must have been.
     let silent = matches!(connection.state, State::Opening | State::Unanswered | State::Rejected);
@@ -129,7 +137,7 @@ fn incomplete(connection: &Connection) -> Vec<i32> {
         (no_handshake, Incomplete::NoHandshake),
         (gaps.capture_loss, Incomplete::CaptureLoss),
     ];
-    table.into_iter().filter(|(lacks, _)| *lacks).map(|(_, what)| what.into()).collect()
+    text::list(old, table.into_iter().filter(|(lacks, _)| *lacks), |(_, what), _| what.into())
 }
 
 fn latency(event: &Event<'_>) -> u64 {
@@ -138,10 +146,11 @@ fn latency(event: &Event<'_>) -> u64 {
     latency_ns.unwrap_or(0)
 }
 
-fn last_seen_at(scene: &Scene<'_>) -> String {
+fn last_seen_at(scene: &Scene<'_>, old: String) -> String {
     let connection = scene.event.connection;
     let farthest = connection.farthest().filter(|_| connection.state == State::Unanswered);
-    farthest
-        .map(|point| path::place(scene.interfaces, point.interface, point.forward_direction))
-        .unwrap_or_default()
+    match farthest {
+        Some(point) => path::place(scene.interfaces, point.interface, point.forward_direction, old),
+        None => text::of("", old),
+    }
 }

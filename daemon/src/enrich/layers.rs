@@ -15,15 +15,16 @@ use crate::tuple::IpProtocol;
 /// Where weir's DNS messages come from: `DNS.observation_source`.
 const OBSERVATION_SOURCE: &str = "packet";
 
-pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>) {
+pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>, old: &mut Flow) {
     let (client, server) = (scene.ends.client, scene.ends.server);
     let masquerade = scene.ends.masquerade.map(|address| address.ip()).filter(|ip| *ip != client.ip());
+    let ip = old.ip.take().unwrap_or_default();
     flow.ip = Some(Ip {
-        source: text::address(client.ip()),
-        destination: text::address(server.ip()),
+        source: text::address(client.ip(), ip.source),
+        destination: text::address(server.ip(), ip.destination),
         ip_version: version(client).into(),
         encrypted: false,
-        source_xlated: masquerade.map(text::address).unwrap_or_default(),
+        source_xlated: masquerade.map(|address| text::address(address, ip.source_xlated)).unwrap_or_default(),
     });
     let connection = scene.event.connection;
     flow.l4 = transport(scene.ends.protocol, client, server, connection.flags_forward, connection.icmp);

@@ -9,23 +9,25 @@ use crate::decode::Tunnel;
 use crate::track::connection::{Evidence, Observation, PathPoint, Seen, Tunnels, Way, Witness};
 use crate::tuple::{IpProtocol, Tuple};
 
-pub(super) fn of(scene: &Scene<'_>) -> Vec<v1::PathPoint> {
+pub(super) fn of(scene: &Scene<'_>, old: Vec<v1::PathPoint>) -> Vec<v1::PathPoint> {
     let connection = scene.event.connection;
     let measured = |index: usize| index == connection.measured;
-    connection.path.iter().enumerate().map(|(index, at)| point(scene, at, measured(index))).collect()
+    text::list(old, connection.path.iter().enumerate(), |(index, at), old| {
+        point(scene, at, measured(index), old)
+    })
 }
 
-fn point(scene: &Scene<'_>, point: &PathPoint, measured: bool) -> v1::PathPoint {
+fn point(scene: &Scene<'_>, point: &PathPoint, measured: bool, old: v1::PathPoint) -> v1::PathPoint {
     let interface = scene.interfaces.get(&point.interface);
     let form = scene.event.connection.forms.get(point.form).copied();
-    let (source, destination) = form.map(ends).unwrap_or_default();
+    let (source, destination) = form.map(|form| ends(form, old.source, old.destination)).unwrap_or_default();
     v1::PathPoint {
-        device: device(scene.interfaces, point.interface),
+        device: device(scene.interfaces, point.interface, old.device),
         ifindex: interface.map_or(0, |interface| interface.index),
         role: role(point.role).into(),
         source,
         destination,
-        tunnel: point.tunnels.forward().map(encapsulation),
+        tunnel: point.tunnels.forward().map(|tunnel| encapsulation(tunnel, old.tunnel.unwrap_or_default())),
         first: Some(timestamp(point.first)),
         last: Some(timestamp(point.last)),
         counters: Some(counters(&point.counters)),
@@ -54,19 +56,25 @@ fn wrappings(tunnels: &Tunnels) -> Vec<v1::Wrapping> {
 fn wrapping(seen: &Seen) -> v1::Wrapping {
     v1::Wrapping {
         reverse: seen.way == Way::Reverse,
-        stack: seen.around.iter().copied().chain([seen.tunnel]).map(encapsulation).collect(),
+        stack: seen
+            .around
+            .iter()
+            .copied()
+            .chain([seen.tunnel])
+            .map(|tunnel| encapsulation(tunnel, Default::default()))
+            .collect(),
         packets: seen.packets,
         frame_bytes: seen.frame_bytes,
     }
 }
 
 /// With ports where the protocol has them: the identifier of an ICMP echo is none.
-fn ends(tuple: Tuple) -> (String, String) {
+fn ends(tuple: Tuple, source: String, destination: String) -> (String, String) {
     match tuple.protocol {
         IpProtocol::TCP | IpProtocol::UDP | IpProtocol::SCTP => {
-            (text::end(tuple.source), text::end(tuple.destination))
+            (text::end(tuple.source, source), text::end(tuple.destination, destination))
         }
-        _ => (text::address(tuple.source.ip()), text::address(tuple.destination.ip())),
+        _ => (text::address(tuple.source.ip(), source), text::address(tuple.destination.ip(), destination)),
     }
 }
 
@@ -81,37 +89,44 @@ const fn role(role: Role) -> v1::Role {
     }
 }
 
-fn encapsulation(tunnel: Tunnel) -> v1::Encapsulation {
+fn encapsulation(tunnel: Tunnel, old: v1::Encapsulation) -> v1::Encapsulation {
     v1::Encapsulation {
-        protocol: tunnel.protocol.name().to_owned(),
-        source: text::address(tunnel.source),
-        destination: text::address(tunnel.destination),
+        protocol: text::of(tunnel.protocol.name(), old.protocol),
+        source: text::address(tunnel.source, old.source),
+        destination: text::address(tunnel.destination, old.destination),
         source_port: u32::from(tunnel.source_port),
         destination_port: u32::from(tunnel.destination_port),
         vni: tunnel.vni,
     }
 }
 
-fn device(interfaces: &Interfaces, id: InterfaceId) -> String {
-    interfaces.get(&id).map_or_else(|| format!("if{}", id.0), |interface| interface.name.to_string())
+fn device(interfaces: &Interfaces, id: InterfaceId, old: String) -> String {
+    match interfaces.get(&id) {
+        Some(interface) => text::of(&interface.name, old),
+        None => text::written(&format_args!("if{}", id.0), old),
+    }
 }
 
 /// `flannel.1 out`; the way of the forward direction.
-pub(super) fn place(interfaces: &Interfaces, id: InterfaceId, direction: Direction) -> String {
+pub(super) fn place(interfaces: &Interfaces, id: InterfaceId, direction: Direction, old: String) -> String {
     let way = match direction {
         Direction::Inbound => " in",
         Direction::Outbound => " out",
         Direction::Unknown => "",
     };
-    format!("{}{way}", device(interfaces, id))
+    let mut place = device(interfaces, id, old);
+    place.push_str(way);
+    place
 }
 
-pub(super) fn evidence(interfaces: &Interfaces, evidence: &Evidence) -> v1::Evidence {
+pub(super) fn evidence(interfaces: &Interfaces, evidence: &Evidence, old: v1::Evidence) -> v1::Evidence {
     let detail = match &evidence.witness {
-        Witness::Device(id, direction) => place(interfaces, *id, *direction),
-        Witness::Rule(prefix) => prefix.to_string(),
-        Witness::Icmp(sender, kind, code) => format!("{sender} icmp {kind}/{code}"),
-        Witness::Time => String::new(),
+        Witness::Device(id, direction) => place(interfaces, *id, *direction, old.detail),
+        Witness::Rule(prefix) => text::of(prefix, old.detail),
+        Witness::Icmp(sender, kind, code) => {
+            text::written(&format_args!("{sender} icmp {kind}/{code}"), old.detail)
+        }
+        Witness::Time => text::of("", old.detail),
     };
     v1::Evidence {
         observation: observation(evidence.observation).into(),

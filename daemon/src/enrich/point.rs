@@ -13,21 +13,25 @@ use crate::track::connection::PathPoint;
 /// `event_type.type` of a trace.
 const TRACE: i32 = 4;
 
-pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>) {
+pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>, old: &mut Flow) {
     let connection = scene.event.connection;
-    flow.ethernet = connection
-        .ethernet
-        .map(|(source, destination)| Ethernet { source: mac(source), destination: mac(destination) });
+    flow.ethernet = connection.ethernet.map(|(source, destination)| {
+        let old = old.ethernet.take().unwrap_or_default();
+        Ethernet {
+            source: text::mac(source, old.source),
+            destination: text::mac(destination, old.destination),
+        }
+    });
     let Some(farthest) = connection.farthest() else {
         return;
     };
-    flow.interface = scene
-        .interfaces
-        .get(&farthest.interface)
-        .map(|interface| NetworkInterface { index: interface.index, name: interface.name.to_string() });
+    flow.interface = scene.interfaces.get(&farthest.interface).map(|interface| {
+        let old = old.interface.take().unwrap_or_default();
+        NetworkInterface { index: interface.index, name: text::of(&interface.name, old.name) }
+    });
     let tunnelled =
         std::iter::once(farthest).chain(connection.path.iter()).find_map(|point| point.tunnels.forward());
-    flow.tunnel = tunnelled.map(outer);
+    flow.tunnel = tunnelled.map(|tunnel| outer(tunnel, old.tunnel.take().unwrap_or_default()));
     if let Some(event_type) = flow.event_type.as_mut().filter(|event_type| event_type.r#type == TRACE) {
         let point = observation_point(farthest);
         flow.trace_observation_point = point.into();
@@ -53,7 +57,8 @@ const fn observation_point(point: &PathPoint) -> TraceObservationPoint {
     }
 }
 
-fn outer(tunnel: Tunnel) -> weir_proto::flow::Tunnel {
+fn outer(tunnel: Tunnel, old: weir_proto::flow::Tunnel) -> weir_proto::flow::Tunnel {
+    let ip = old.ip.unwrap_or_default();
     let version = if tunnel.source.is_ipv4() { IpVersion::IPv4 } else { IpVersion::IPv6 };
     let ports = Udp {
         source_port: u32::from(tunnel.source_port),
@@ -67,17 +72,12 @@ fn outer(tunnel: Tunnel) -> weir_proto::flow::Tunnel {
         }
         .into(),
         ip: Some(Ip {
-            source: text::address(tunnel.source),
-            destination: text::address(tunnel.destination),
+            source: text::address(tunnel.source, ip.source),
+            destination: text::address(tunnel.destination, ip.destination),
             ip_version: version.into(),
             ..Ip::default()
         }),
-        l4: tunnel.protocol.has_ports().then_some(Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) }),
+        l4: (tunnel.destination_port != 0).then_some(Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) }),
         vni: tunnel.vni,
     }
-}
-
-fn mac(bytes: [u8; 6]) -> String {
-    let [a, b, c, d, e, f] = bytes;
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }

@@ -11,33 +11,40 @@ use weir_proto::flow::Service;
 use weir_proto::weir::v1::ServiceRef;
 
 use super::ends::{Ends, carries_forward};
+use super::text;
 use crate::capture::{Direction, Role};
 use crate::track::connection::Connection;
 use crate::tuple::IpProtocol;
 
-pub(super) fn candidates(connection: &Connection, ends: &Ends, cluster: &Cluster) -> Vec<ServiceRef> {
+pub(super) fn candidates(
+    connection: &Connection,
+    ends: &Ends,
+    cluster: &Cluster,
+    mut old: Vec<ServiceRef>,
+) -> Vec<ServiceRef> {
     let Some(protocol) = service_protocol(ends.protocol) else {
-        return Vec::new();
+        old.clear();
+        return old;
     };
     let at = connection.first_packet;
     let called: SocketAddr = ends.vip.unwrap_or(ends.server);
     if let Some(service) = cluster.frontend(protocol, called.ip(), called.port(), at) {
-        return vec![reference(&service, true)];
+        return text::list(old, [service], |service, old| reference(&service, true, old));
     }
     if ends.vip.is_some() || calls_directly(connection, ends) {
-        return Vec::new();
+        old.clear();
+        return old;
     }
     let behind = cluster.services_behind(protocol, ends.server.ip(), ends.server.port(), at);
-    behind.iter().map(|service| reference(service, false)).collect()
+    text::list(old, behind.iter(), |service, old| reference(service, false, old))
 }
 
 /// The Service that Hubble's field may name. An inferred one is named in `weir` alone: a relay's join can add to a flow that is
 /// already encoded, and cannot take away from it.
-pub(super) fn called(candidates: &[ServiceRef]) -> Option<Service> {
-    candidates
-        .iter()
-        .find(|candidate| candidate.exact)
-        .map(|exact| Service { name: exact.name.clone(), namespace: exact.namespace.clone() })
+pub(super) fn called(candidates: &[ServiceRef], old: Service) -> Option<Service> {
+    let exact = candidates.iter().find(|candidate| candidate.exact)?;
+    let Service { name, namespace } = old;
+    Some(Service { name: text::of(&exact.name, name), namespace: text::of(&exact.namespace, namespace) })
 }
 
 /// True if the called address was seen before any DNAT of this node could change it: it came that way out of the client's veth,
@@ -64,11 +71,11 @@ const fn service_protocol(protocol: IpProtocol) -> Option<Protocol> {
     }
 }
 
-fn reference(service: &ServicePort, exact: bool) -> ServiceRef {
+fn reference(service: &ServicePort, exact: bool, old: ServiceRef) -> ServiceRef {
     ServiceRef {
-        name: service.name.to_string(),
-        namespace: service.namespace.to_string(),
-        port_name: service.port_name.to_string(),
+        name: text::of(&service.name, old.name),
+        namespace: text::of(&service.namespace, old.namespace),
+        port_name: text::of(&service.port_name, old.port_name),
         exact,
     }
 }

@@ -2,23 +2,25 @@
 
 use weir_proto::flow::{Dns, Flow, IcmPv4, IcmPv6, L7FlowType, TcpFlags, layer4, layer7};
 
-pub(super) fn of(flow: &Flow) -> String {
+use super::text;
+
+pub(super) fn of(flow: &Flow, old: String) -> String {
     if let Some(l7) = &flow.l7
         && let Some(layer7::Record::Dns(dns)) = &l7.record
     {
         return if l7.r#type == i32::from(L7FlowType::Request) { query(dns) } else { answer(dns) };
     }
     match flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref()) {
-        Some(layer4::Protocol::Tcp(tcp)) => tcp_flags(&tcp.flags.unwrap_or_default()),
-        Some(layer4::Protocol::Udp(_)) => "UDP".to_owned(),
-        Some(layer4::Protocol::Sctp(_)) => "SCTP".to_owned(),
+        Some(layer4::Protocol::Tcp(tcp)) => tcp_flags(&tcp.flags.unwrap_or_default(), old),
+        Some(layer4::Protocol::Udp(_)) => text::of("UDP", old),
+        Some(layer4::Protocol::Sctp(_)) => text::of("SCTP", old),
         Some(layer4::Protocol::IcmPv4(icmp)) => format!("ICMPv4 {}", icmpv4(icmp)),
         Some(layer4::Protocol::IcmPv6(icmp)) => format!("ICMPv6 {}", icmpv6(icmp)),
         _ => String::new(),
     }
 }
 
-fn tcp_flags(flags: &TcpFlags) -> String {
+fn tcp_flags(flags: &TcpFlags, old: String) -> String {
     let table = [
         (flags.syn, "SYN"),
         (flags.ack, "ACK"),
@@ -30,8 +32,14 @@ fn tcp_flags(flags: &TcpFlags) -> String {
         (flags.cwr, "CWR"),
         (flags.ns, "NS"),
     ];
-    let set: Vec<&str> = table.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
-    if set.is_empty() { "TCP".to_owned() } else { format!("TCP Flags: {}", set.join(", ")) }
+    let mut summary = text::of("TCP", old);
+    let mut before = " Flags: ";
+    for (_, name) in table.iter().filter(|(set, _)| *set) {
+        summary.push_str(before);
+        summary.push_str(name);
+        before = ", ";
+    }
+    summary
 }
 
 fn query(dns: &Dns) -> String {
@@ -143,8 +151,11 @@ mod tests {
             cwr: true,
             ns: true,
         };
-        assert_eq!(tcp_flags(&all), "TCP Flags: SYN, ACK, RST, FIN, PSH, URG, ECE, CWR, NS");
-        assert_eq!(tcp_flags(&TcpFlags::default()), "TCP");
+        assert_eq!(
+            tcp_flags(&all, "before".to_owned()),
+            "TCP Flags: SYN, ACK, RST, FIN, PSH, URG, ECE, CWR, NS"
+        );
+        assert_eq!(tcp_flags(&TcpFlags::default(), String::new()), "TCP");
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn frames_about_their_link_are_counted_by_device() {
     let tracker = Tracker::new(track::Settings::default());
     let mut pipeline = Pipeline::new(decode::Settings::default(), tracker, Enricher::new(settings).unwrap());
     let (cluster, mut flows) = (Cluster::default(), 0);
-    let mut out = |_| flows += 1;
+    let mut out = |_: Output<'_>| flows += 1;
     for (id, name) in [(1, "eth0"), (2, "cni0")] {
         let interface = Interface { index: id, name: name.into(), role: Role::Unknown };
         pipeline.take(&Input::Interface(InterfaceId(id), interface), &cluster, &mut out);

@@ -3,6 +3,8 @@
 //! The encoding is that of a whole `GetFlowsResponse`, in two parts: the flow's field, and the envelope after it. Fields of
 //! a protobuf message may be concatenated, so a reader that masks the flow or adds its place copies nothing else.
 
+use std::sync::OnceLock;
+
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -61,8 +63,8 @@ pub enum Content {
 /// A flow as all readers share it.
 #[derive(Debug)]
 pub struct Recorded {
-    /// Decoded, for filters.
-    pub flow: Flow,
+    /// Decoded again by the first reader with a filter.
+    decoded: OnceLock<Box<Flow>>,
     /// `Flow.time`; the epoch where it is absent.
     pub time: UnixNanos,
     /// The flow as field 1 of a `GetFlowsResponse`, key and length included.
@@ -74,7 +76,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    pub(super) fn new(flow: Flow) -> Self {
+    pub(super) fn new(flow: &Flow) -> Self {
         let length = flow.encoded_len();
         let mut response = BytesMut::with_capacity(length + 64);
         encode_key(FLOW_FIELD, WireType::LengthDelimited, &mut response);
@@ -91,8 +93,15 @@ impl Recorded {
             field: response.slice(..end),
             encoded: response.slice(header..end),
             envelope: response.slice(end..),
-            flow,
+            decoded: OnceLock::new(),
         }
+    }
+
+    /// The flow decoded, for filters. Who pushed it needed no such form to be kept, and most readers take all flows.
+    #[must_use]
+    pub fn flow(&self) -> &Flow {
+        // What was encoded here can be decoded.
+        self.decoded.get_or_init(|| Box::new(Flow::decode(self.encoded.clone()).unwrap_or_default()))
     }
 }
 
@@ -118,12 +127,13 @@ impl Entry {
         mark
     }
 
-    /// Bytes in memory, estimated: the encoding, the decoded form's fixed part, and its strings and lists, which take about
-    /// twice their encoding.
+    /// Bytes in memory, estimated, as if it was decoded: the encoding, the decoded form's fixed part, and its strings and lists,
+    /// which take about twice their encoding.
     pub(super) fn weight(&self) -> usize {
         let content = match &self.content {
             Content::Flow(recorded) => {
-                size_of::<Recorded>() + 3 * recorded.field.len() + recorded.envelope.len()
+                let decoded = size_of::<Flow>() + 2 * recorded.field.len();
+                size_of::<Recorded>() + decoded + recorded.field.len() + recorded.envelope.len()
             }
             Content::Loss(_) => 0,
         };

@@ -74,7 +74,7 @@ fn bytes_bound_it_too_and_the_newest_is_always_held() {
     let weight = Entry {
         position: Position(0),
         before: Mark::default(),
-        content: Content::Flow(Box::new(Recorded::new(flow(1)))),
+        content: Content::Flow(Box::new(Recorded::new(&flow(1)))),
     }
     .weight();
     let (mut writer, ring) = ring(Limits { entries: NonZeroUsize::new(100).unwrap(), bytes: 3 * weight });

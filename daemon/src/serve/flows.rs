@@ -71,7 +71,7 @@ pub(super) async fn find_start(ring: &Arc<Ring>, selection: &Selection) -> Reade
                 && let Some(entry) = back.previous()
             {
                 matched +=
-                    u64::from(entry.flow().is_some_and(|recorded| selection.filter.matches(&recorded.flow)));
+                    u64::from(entry.flow().is_some_and(|recorded| selection.filter.matches(recorded.flow())));
                 looked_at += 1;
                 if looked_at % LOOKED_AT == 0 {
                     tokio::task::yield_now().await;
@@ -135,7 +135,7 @@ impl Reading {
         }
         let wanted = recorded.time >= self.selection.since
             && entry.seq() > self.selection.known
-            && self.selection.filter.matches(&recorded.flow);
+            && self.selection.filter.matches(recorded.flow());
         wanted.then(|| Step::Send(self.answer(recorded, entry.seq())))
     }
 

@@ -3,6 +3,7 @@
 //! Plain sums: which sighting of a packet is counted is decided by who adds.
 
 use super::connection::Way;
+use super::pack::packed;
 
 /// Counts of one way through one point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,3 +109,6 @@ impl Counters {
         std::mem::swap(&mut self.forward, &mut self.reverse);
     }
 }
+
+packed!(struct Counts { packets, wire_packets, ip_bytes, frame_bytes, payload_bytes });
+packed!(struct Counters { forward, reverse });

@@ -6,13 +6,16 @@
 
 use weir_cluster::UnixNanos;
 
-use super::connection::{Connection, ConnectionId, Observation, State, Verdict, Witness};
+use super::connection::{Connection, Observation, State, Verdict, Witness};
 use super::event::{Event, Message, Reason};
-use super::{Settings, Sink, Tracker};
+use super::timer::Timer;
+use super::{SECOND, Settings, Sink, Tracker};
 use crate::tuple::IpProtocol;
 
 /// Connections looked at to find one to evict.
 const EVICTION_SAMPLE: usize = 32;
+/// A connection that nothing need be done about for so long rests.
+const RESTS_NS: u64 = SECOND;
 
 impl Tracker {
     /// Something happened to a connection: tells at once what needs no waiting, and sets its timer.
@@ -31,23 +34,19 @@ impl Tracker {
         let due = next_due(connection, &self.settings);
         if due < connection.emission.due {
             connection.emission.due = due;
-            let id = connection.id;
-            self.set_timer(due, id);
+            self.set_timer(slot);
         }
     }
 
     /// A timer rang. Stale ones (the connection's timer was set anew) are ignored.
-    pub(super) fn fire(&mut self, id: ConnectionId, due: UnixNanos, sink: Sink<'_>) {
-        let now = self.now;
-        let Some(slot) = self.by_id.get(&id).copied() else {
+    pub(super) fn fire(&mut self, timer: Timer, sink: Sink<'_>) {
+        let (now, slot) = (self.now, timer.slot());
+        if !self.connections.glance(slot).is_some_and(|connection| timer.is_of(connection)) {
             return;
-        };
+        }
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        if connection.emission.due != due {
-            return;
-        }
         if connection.emission.ended {
             return self.fire_ended(slot, sink);
         }
@@ -87,8 +86,11 @@ impl Tracker {
         };
         let due = next_due(connection, &self.settings).max(now.plus_nanos(1));
         connection.emission.due = due;
-        let id = connection.id;
-        self.set_timer(due, id);
+        let waits = due >= now.plus_nanos(RESTS_NS);
+        self.set_timer(slot);
+        if waits {
+            self.connections.rest(slot);
+        }
     }
 
     /// The kernel's log named a packet of the connection.
@@ -136,10 +138,10 @@ impl Tracker {
         let mut looked = 0;
         for step in 0..capacity {
             let slot = (self.hand + step) % capacity;
-            let Some(connection) = self.connections.get(slot) else {
+            let Some(connection) = self.connections.glance(slot) else {
                 continue;
             };
-            let candidate = (!connection.emission.ended, connection.last_packet, slot);
+            let candidate = (!connection.ended, connection.last_packet, slot);
             victim = Some(victim.map_or(candidate, |best| best.min(candidate)));
             looked += 1;
             if looked >= EVICTION_SAMPLE {

@@ -3,6 +3,7 @@
 //! In this order: a form that is known; conntrack's word; a twin on another device (see [`super::nat`]); else a connection of
 //! its own. Conntrack outweighs the order of sight where they differ on who is the client.
 
+use smallvec::{SmallVec, smallvec};
 use weir_cluster::UnixNanos;
 
 use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatSource, State, Verdict};
@@ -19,11 +20,6 @@ use crate::tuple::{IpProtocol, Tuple};
 const PRINTS: u8 = 8;
 /// Forms of one connection: client's, after DNAT, after SNAT, and the same on the other side of a node.
 const MAX_FORMS: usize = 6;
-/// Room that a connection is given when it begins, so that its later packets allocate nothing: before and behind one DNAT, three
-/// devices of a node, seen delivered and answered.
-const USUAL_FORMS: usize = 2;
-const USUAL_PATH: usize = 3;
-const USUAL_EVIDENCE: usize = 2;
 
 impl Tracker {
     /// Finds or begins the connection of a packet that has ports.
@@ -54,7 +50,7 @@ impl Tracker {
     fn twin(&self, packet: &Packet<'_>, role: Role) -> Option<(usize, NatSource)> {
         let print = Fingerprint::of(packet)?;
         let (id, source) = self.twins.find(print, packet.tuple, passage(packet, role), packet.at)?;
-        let slot = *self.by_id.get(&id)?;
+        let slot = self.slot_of(id)?;
         let open = self.connections.get(slot).is_some_and(|connection| !connection.emission.ended);
         open.then_some((slot, source))
     }
@@ -144,24 +140,22 @@ impl Tracker {
         self.next_id += 1;
         self.stats.begun += 1;
         let due = self.now.plus_nanos(self.settings.settle_ns);
-        let mut forms = Vec::with_capacity(USUAL_FORMS);
-        forms.push(tuple);
         let connection = Connection {
             id,
-            forms,
+            forms: smallvec![tuple],
             original: 0,
             backend: 0,
             nat_source: None,
             conntrack: false,
             zone: 0,
-            path: Vec::with_capacity(USUAL_PATH),
+            path: SmallVec::new(),
             measured: 0,
             state: State::Opening,
             first_packet: at,
             last_packet: at,
             tcp: (tuple.protocol == IpProtocol::TCP).then(Default::default),
             dns: None,
-            evidence: Vec::with_capacity(USUAL_EVIDENCE),
+            evidence: SmallVec::new(),
             passing: Passing::default(),
             rule_names: Vec::new(),
             gaps,
@@ -187,10 +181,10 @@ impl Tracker {
             },
         };
         let slot = self.connections.insert(connection);
-        self.by_id.insert(id, slot);
-        self.set_timer(due, id);
+        self.index.enter(id, slot, &self.connections);
+        self.set_timer(slot);
         let place = Place { slot, form: 0 };
-        self.forms.insert(tuple.form(), place);
+        self.index.lead_to(place, &self.connections);
         self.logged.form_made();
         place
     }
@@ -208,7 +202,7 @@ impl Tracker {
             connection.nat_source = connection.nat_source.max(Some(source));
         }
         let place = Place { slot, form: connection.forms.len() - 1 };
-        self.forms.insert(tuple.form(), place);
+        self.index.lead_to(place, &self.connections);
         self.logged.form_made();
         Some(place)
     }
@@ -321,12 +315,13 @@ impl Tracker {
         };
         self.remove(gone);
         self.stats.merged += 1;
-        let offset = self.connections.get(keep).map_or(0, |connection| connection.forms.len());
-        for (form, tuple) in younger.forms.iter().enumerate() {
-            self.forms.insert(tuple.form(), Place { slot: keep, form: offset + form });
-        }
-        if let Some(older) = self.connections.get_mut(keep) {
-            absorb(older, younger, offset);
+        let Some(older) = self.connections.get_mut(keep) else {
+            return keep;
+        };
+        let own = older.forms.len();
+        absorb(older, younger, own);
+        for form in own..older.forms.len() {
+            self.index.lead_to(Place { slot: keep, form }, &self.connections);
         }
         keep
     }

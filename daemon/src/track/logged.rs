@@ -10,6 +10,7 @@ use weir_cluster::UnixNanos;
 
 use super::connection::{Observation, Witness};
 use super::nat::{Fingerprint, Passage};
+use super::pack::packed;
 use super::path::PathPoint;
 use super::{SECOND, Sink, Tracker};
 use crate::capture::{Direction, InterfaceId, Role};
@@ -38,6 +39,15 @@ pub(super) enum Passing {
     /// bridge may take that way to the ports (net/bridge/br_netfilter_hooks.c).
     Ports,
 }
+
+packed!(
+    enum Passing {
+        Nowhere,
+        Sent,
+        Devices,
+        Ports,
+    }
+);
 
 impl Passing {
     const fn of(logged: &LoggedPacket) -> Self {
@@ -115,7 +125,7 @@ impl Tracker {
         let place = known.or_else(|| {
             let print = Fingerprint::of(&packet)?;
             let (id, source) = self.twins.find(print, packet.tuple, NOWHERE, packet.at)?;
-            let slot = *self.by_id.get(&id)?;
+            let slot = self.slot_of(id)?;
             let place = self.add_form(slot, packet.tuple, source)?;
             self.connections.get_mut(slot)?.order_forms();
             Some(place)

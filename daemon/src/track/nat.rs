@@ -7,8 +7,9 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use weir_cluster::UnixNanos;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::connection::{ConnectionId, NatSource};
 use crate::capture::{Direction, InterfaceId, Role};
@@ -118,17 +119,18 @@ impl Fingerprint {
     pub fn of(packet: &Packet<'_>) -> Option<Self> {
         match packet.transport {
             Transport::Tcp(tcp) => {
-                let numbers = [
-                    u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement),
-                    u64::from(tcp.flags.0) << 32 | u64::from(tcp.payload_len),
-                ];
-                Some(Self { hash: hash(&numbers, &[]), source: NatSource::Sequence, weak: false })
+                let mut numbers = [0_u8; 14];
+                numbers[..4].copy_from_slice(&tcp.sequence.to_le_bytes());
+                numbers[4..8].copy_from_slice(&tcp.acknowledgement.to_le_bytes());
+                numbers[8..12].copy_from_slice(&tcp.payload_len.to_le_bytes());
+                numbers[12..].copy_from_slice(&tcp.flags.0.to_le_bytes());
+                Some(Self { hash: xxh3_64(&numbers), source: NatSource::Sequence, weak: false })
             }
-            Transport::Udp { payload, .. } if payload.len() >= 8 => Some(Self {
-                hash: hash(&[u64::from(packet.ip_id.unwrap_or(0))], payload),
-                source: NatSource::Payload,
-                weak: packet.ip_id.unwrap_or(0) == 0,
-            }),
+            Transport::Udp { payload, .. } if payload.len() >= 8 => {
+                let id = packet.ip_id.unwrap_or(0);
+                let hash = xxh3_64_with_seed(payload, id.into());
+                Some(Self { hash, source: NatSource::Payload, weak: id == 0 })
+            }
             Transport::Icmp(icmp) => Self::of_echo(packet, icmp),
             _ => None,
         }
@@ -139,25 +141,15 @@ impl Fingerprint {
     fn of_echo(packet: &Packet<'_>, icmp: Icmp) -> Option<Self> {
         let (sequence, checksum) = icmp.echo.filter(|_| packet.tuple.protocol == IpProtocol::ICMP)?;
         let id = packet.ip_id.unwrap_or(0);
-        let numbers = [
-            u64::from(icmp.kind) << 48 | u64::from(packet.tuple.source.port()) << 32 | u64::from(id),
-            u64::from(sequence) << 16 | u64::from(checksum),
-        ];
-        Some(Self { hash: hash(&numbers, &[]), source: NatSource::Payload, weak: id == 0 })
+        let kind = u64::from(icmp.kind) << 48 | u64::from(packet.tuple.source.port()) << 32 | u64::from(id);
+        let seed = u64::from(sequence) << 16 | u64::from(checksum);
+        let hash = xxh3_64_with_seed(&kind.to_le_bytes(), seed);
+        Some(Self { hash, source: NatSource::Payload, weak: id == 0 })
     }
 
     const fn window(self) -> u64 {
         if self.weak { WEAK_WINDOW_NS } else { TWIN_WINDOW_NS }
     }
-}
-
-fn hash(numbers: &[u64], payload: &[u8]) -> u64 {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    for number in numbers {
-        hasher.update(&number.to_le_bytes());
-    }
-    hasher.update(payload);
-    hasher.digest()
 }
 
 /// Where a packet was seen.
@@ -201,7 +193,8 @@ struct Sighting {
 /// First packets of connections, by fingerprint. A ring without an allocation a packet.
 #[derive(Debug)]
 pub struct Twins {
-    latest: HashMap<Fingerprint, u64>,
+    /// Numbers of the latest sightings, by their prints, which stand in the ring: so few bytes that they stay in the cache.
+    latest: HashTable<u64>,
     ring: VecDeque<Sighting>,
     /// Number of the oldest sighting in the ring, from 1.
     oldest: u64,
@@ -212,7 +205,7 @@ impl Twins {
     /// At most `capacity` packets are remembered.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { latest: HashMap::new(), ring: VecDeque::new(), oldest: 1, capacity: capacity.max(1) }
+        Self { latest: HashTable::new(), ring: VecDeque::new(), oldest: 1, capacity: capacity.max(1) }
     }
 
     /// The connection of which this packet, in another form, was seen before; and how that is known. None if there are two
@@ -253,7 +246,16 @@ impl Twins {
         at: UnixNanos,
     ) {
         let number = self.oldest + self.ring.len() as u64;
-        let previous = self.latest.insert(print, number).unwrap_or(0);
+        let Self { latest, ring, oldest, .. } = self;
+        let print_of = |number: u64| sighting(ring, *oldest, number).map(|sighting| sighting.print);
+        let previous = match latest.find_mut(print.hash, |known| print_of(*known) == Some(print)) {
+            Some(known) => std::mem::replace(known, number),
+            None => {
+                let hash_of = |known: &u64| print_of(*known).map_or(0, |print| print.hash);
+                latest.insert_unique(print.hash, number, hash_of);
+                0
+            }
+        };
         self.ring.push_back(Sighting { print, connection, tuple, passage, at, previous });
         while self.ring.len() > self.capacity || self.oldest_is_stale(at) {
             self.forget_oldest();
@@ -262,10 +264,11 @@ impl Twins {
 
     /// The latest sightings with this print; what many packets share tells nothing of any.
     fn chain(&self, print: Fingerprint) -> impl Iterator<Item = Sighting> {
-        let mut next = self.latest.get(&print).copied().unwrap_or(0);
+        let at = |number: u64| sighting(&self.ring, self.oldest, number);
+        let is_latest = |known: &u64| at(*known).is_some_and(|sighting| sighting.print == print);
+        let mut next = self.latest.find(print.hash, is_latest).copied().unwrap_or(0);
         std::iter::from_fn(move || {
-            let index = usize::try_from(next.checked_sub(self.oldest)?).ok()?;
-            let sighting = self.ring.get(index).copied()?;
+            let sighting = *at(next)?;
             next = sighting.previous;
             Some(sighting)
         })
@@ -278,11 +281,16 @@ impl Twins {
 
     fn forget_oldest(&mut self) {
         let Some(gone) = self.ring.pop_front() else { return };
-        if self.latest.get(&gone.print) == Some(&self.oldest) {
-            self.latest.remove(&gone.print);
+        if let Ok(latest) = self.latest.find_entry(gone.print.hash, |known| *known == self.oldest) {
+            latest.remove();
         }
         self.oldest += 1;
     }
+}
+
+/// The sighting of that number, while it is in the ring.
+fn sighting(ring: &VecDeque<Sighting>, oldest: u64, number: u64) -> Option<&Sighting> {
+    ring.get(usize::try_from(number.checked_sub(oldest)?).ok()?)
 }
 
 /// DNAT keeps the sender's end, SNAT the receiver's; a packet whose ends both differ is not joined without conntrack.

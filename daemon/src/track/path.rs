@@ -3,6 +3,7 @@
 use weir_cluster::UnixNanos;
 
 use super::connection::{Counters, Way};
+use super::pack::packed;
 use super::tunnels::Tunnels;
 use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::Vlans;
@@ -75,3 +76,5 @@ impl PathPoint {
 
 /// Between what came in and what goes out: where the kernel's log stands.
 pub(super) const UNKNOWN_POSITION: u8 = 3;
+
+packed!(struct PathPoint { interface, role, form, tunnels, vlans, forward_direction, reverse_direction, first, last, counters });

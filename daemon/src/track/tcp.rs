@@ -6,6 +6,7 @@
 use weir_cluster::UnixNanos;
 
 use super::connection::{State, Way};
+use super::pack::packed;
 use crate::decode::{Tcp, TcpFlags};
 
 mod round_trip;
@@ -169,6 +170,8 @@ impl Conversation {
 const fn after(a: u32, b: u32) -> bool {
     (b.wrapping_sub(a) as i32) < 0
 }
+
+packed!(struct Conversation { client, server, syn_at, syn_ack_at, ack_at, syns, syn_acks, closed_by });
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ mod corpus;
 mod fragments;
 mod logged;
 mod order;
+mod rest;
 mod reuse;
 
 const VETH: (u32, Role) = (3, Role::PodVeth);
@@ -70,8 +71,9 @@ fn tuple(source: &str, destination: &str) -> Tuple {
 }
 
 impl World {
+    /// Connections rest as soon as they may: nobody can tell.
     fn new() -> Self {
-        Self::with(Settings::default())
+        Self::with(Settings { rest_from: 0, ..Settings::default() })
     }
 
     fn with(settings: Settings) -> Self {

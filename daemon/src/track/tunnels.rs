@@ -4,7 +4,10 @@
 //! sender an identifier of its own (Cilium: the sender's identity). Bounded: packets of more tunnels than are told apart are
 //! counted together.
 
+use smallvec::SmallVec;
+
 use super::connection::Way;
+use super::pack::packed;
 use crate::decode::{Packet, Tunnel};
 
 /// Tunnels told apart at one point; a connection has one each way.
@@ -28,7 +31,8 @@ pub struct Seen {
 /// All tunnels at one point, in the order of their first packets.
 #[derive(Clone, Debug, Default)]
 pub struct Tunnels {
-    seen: Vec<Seen>,
+    /// One each way has room in place: its packets allocate nothing.
+    seen: SmallVec<[Seen; 2]>,
     more: u64,
 }
 
@@ -53,15 +57,13 @@ impl Tunnels {
         }
         let beyond = packet.wrappings.len().saturating_sub(1);
         let around = packet.wrappings.tunnels().take(beyond).collect();
-        // A connection has one tunnel a way, and there may be a million connections.
-        self.seen.reserve_exact(1);
         self.seen.push(Seen { way, tunnel, around, packets: 0, frame_bytes: 0 });
         Some(self.seen.len() - 1)
     }
 
     /// True where packets came bare.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
 
@@ -98,6 +100,9 @@ impl Tunnels {
         }
     }
 }
+
+packed!(struct Seen { way, tunnel, around, packets, frame_bytes });
+packed!(struct Tunnels { seen, more });
 
 /// Ports are a hash of what is inside, and tell no tunnels apart.
 fn is_same(one: &Tunnel, other: &Tunnel) -> bool {

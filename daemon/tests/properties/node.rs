@@ -266,7 +266,7 @@ impl Watched {
         let flows = &mut self.flows;
         self.pipeline.take(input, &self.cluster, &mut |output| {
             if let Output::Flow(flow) = output {
-                flows.push(*flow);
+                flows.push(flow.clone());
             }
         });
     }
@@ -289,7 +289,7 @@ impl Watched {
         let flows = &mut self.flows;
         self.pipeline.advance(UnixNanos::from_nanos(now), &self.cluster, &mut |output| {
             if let Output::Flow(flow) = output {
-                flows.push(*flow);
+                flows.push(flow.clone());
             }
         });
     }
@@ -298,7 +298,7 @@ impl Watched {
         let flows = &mut self.flows;
         self.pipeline.finish(&self.cluster, &mut |output| {
             if let Output::Flow(flow) = output {
-                flows.push(*flow);
+                flows.push(flow.clone());
             }
         });
     }

@@ -294,7 +294,8 @@ impl ::prost::Name for Wrapping {
 /// An encapsulation, outer addresses in the forward direction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Encapsulation {
-    /// "vxlan", "vxlan-gpe", "geneve", "gre", "erspan", "ipip", "sit" (IPv6 in IPv4), "ip6ip6", "ipip6" (IPv4 in IPv6).
+    /// "vxlan", "vxlan-gpe", "geneve", "gre", "erspan", "ipip", "sit" (IPv6 in IPv4), "ip6ip6", "ipip6" (IPv4 in IPv6),
+    /// "mpls".
     #[prost(string, tag = "1")]
     pub protocol: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]

@@ -8,8 +8,10 @@ use crate::capture::record::Origin;
 use crate::capture::{Batch, Input};
 
 /// A batch is handed on when it holds so much, or when the next byte may have to be waited for.
-const BATCH_BYTES: usize = 256 << 10;
-const BATCH_FRAMES: usize = 1024;
+const BATCH_BYTES: usize = 96 << 10;
+const BATCH_FRAMES: usize = 512;
+/// Room for a batch and the frame that fills it, where that is no giant: then it never grows, and stays in the cache.
+const BATCH_ROOM: usize = BATCH_BYTES + 2048;
 
 /// Capture files as a source: an iterator of inputs. Devices get numbers of their own, so that two files' do not mix.
 pub struct FileSource {
@@ -38,7 +40,7 @@ impl FileSource {
             .iter()
             .map(|path| CaptureFile::open(path.as_ref(), &mut next_id))
             .collect::<Result<_, _>>()?;
-        Ok(Self { files, next_id, batch: Batch::default(), ready: VecDeque::new() })
+        Ok(Self { files, next_id, batch: Batch::with_capacity(BATCH_ROOM), ready: VecDeque::new() })
     }
 
     /// Files that are in memory, named by their number.
@@ -51,7 +53,7 @@ impl FileSource {
             CaptureFile::begin(name.clone(), name, reader, &mut next_id)
         };
         let files = files.iter().enumerate().map(begin).collect::<Result<_, _>>()?;
-        Ok(Self { files, next_id, batch: Batch::default(), ready: VecDeque::new() })
+        Ok(Self { files, next_id, batch: Batch::with_capacity(BATCH_ROOM), ready: VecDeque::new() })
     }
 
     /// Who recorded the files, where weir did: in the order of the files that say so.
@@ -106,7 +108,7 @@ impl FileSource {
                 return;
             }
             Some(Content::Interface(id, interface)) => Input::Interface(id, interface),
-            Some(Content::Testimony(_, testimony)) => Input::Testimony(testimony),
+            Some(Content::Testimony(_, testimony)) => Input::Testimony(*testimony),
             Some(Content::Lost(loss)) => Input::Lost(loss),
             Some(Content::Origin(_)) | None => return,
         };
@@ -116,7 +118,7 @@ impl FileSource {
 
     fn hand_on(&mut self) {
         if !self.batch.is_empty() {
-            let batch = std::mem::replace(&mut self.batch, Batch::with_capacity(BATCH_BYTES));
+            let batch = std::mem::replace(&mut self.batch, Batch::with_capacity(BATCH_ROOM));
             self.ready.push_back(Ok(Input::Frames(batch)));
         }
     }

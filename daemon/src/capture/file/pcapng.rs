@@ -41,12 +41,16 @@ struct Described {
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     ticks_per_second: u128,
+    /// Where a tick is a whole number of nanoseconds: times of a usual unit are worth no division.
+    nanos_per_tick: Option<u64>,
     offset_seconds: i64,
 }
 
+const NANOS: u128 = 1_000_000_000;
+
 impl Default for Clock {
     fn default() -> Self {
-        Self { ticks_per_second: 1_000_000, offset_seconds: 0 }
+        Self { ticks_per_second: 1_000_000, nanos_per_tick: Some(1000), offset_seconds: 0 }
     }
 }
 
@@ -59,7 +63,10 @@ impl Clock {
 
     /// A time out of range becomes the nearest in it.
     fn time(self, ticks: u64) -> UnixNanos {
-        let nanos = u128::from(ticks).saturating_mul(1_000_000_000) / self.ticks_per_second;
+        if let (Some(nanos), 0) = (self.nanos_per_tick, self.offset_seconds) {
+            return UnixNanos::from_nanos(ticks.saturating_mul(nanos));
+        }
+        let nanos = u128::from(ticks).saturating_mul(NANOS) / self.ticks_per_second;
         let nanos = i128::try_from(nanos).unwrap_or(i128::MAX);
         let nanos = nanos.saturating_add(i128::from(self.offset_seconds) * 1_000_000_000);
         UnixNanos::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
@@ -71,7 +78,7 @@ impl Section {
     pub(super) fn block(
         &mut self,
         stream: &mut Stream,
-        ids: &mut Ids,
+        ids: &mut Ids<'_>,
         out: &mut Vec<Content>,
     ) -> Result<(), Fault> {
         cut(stream.more(8)?)?;
@@ -114,7 +121,7 @@ impl Section {
         &mut self,
         kind: u32,
         body: Fields<'_>,
-        ids: &mut Ids,
+        ids: &mut Ids<'_>,
         out: &mut Vec<Content>,
     ) -> Result<(), Fault> {
         match kind {
@@ -130,7 +137,7 @@ impl Section {
     fn interface(
         &mut self,
         mut body: Fields<'_>,
-        ids: &mut Ids,
+        ids: &mut Ids<'_>,
         out: &mut Vec<Content>,
     ) -> Result<(), Fault> {
         if self.interfaces.len() >= MAX_INTERFACES {
@@ -148,8 +155,10 @@ impl Section {
                 }
                 code::IF_TSRESOL => {
                     let exponent = value.rest().first().copied().unwrap_or(6);
-                    clock.ticks_per_second = Clock::resolution(exponent)
+                    let ticks = Clock::resolution(exponent)
                         .ok_or(Fault::Damaged("an interface's time resolution is impossible"))?;
+                    clock.ticks_per_second = ticks;
+                    clock.nanos_per_tick = u64::try_from(NANOS / ticks).ok().filter(|_| NANOS % ticks == 0);
                 }
                 code::IF_TSOFFSET => clock.offset_seconds = value.u64().unwrap_or_default().cast_signed(),
                 _ => {}
@@ -163,7 +172,7 @@ impl Section {
     }
 
     /// Another description of a recorded device is the same device.
-    fn draw(&mut self, label: Option<Label>, ids: &mut Ids) -> InterfaceId {
+    fn draw(&mut self, label: Option<Label>, ids: &mut Ids<'_>) -> InterfaceId {
         match label {
             Some(Label::Device { id, .. } | Label::More { id }) => {
                 *self.recorded.entry(id).or_insert_with(|| ids.draw())
@@ -274,7 +283,12 @@ impl Described {
     }
 }
 
-fn announcement(described: &Described, name: Option<String>, number: usize, ids: &Ids) -> Option<Content> {
+fn announcement(
+    described: &Described,
+    name: Option<String>,
+    number: usize,
+    ids: &Ids<'_>,
+) -> Option<Content> {
     let (index, role) = match described.label {
         Some(Label::Device { ifindex, role, .. }) => (ifindex, role),
         Some(_) => return None,
@@ -305,7 +319,7 @@ fn section(mut body: Fields<'_>, out: &mut Vec<Content>) -> Result<(), Fault> {
     let mut comments = body.options().filter(|(option, _)| *option == code::COMMENT);
     let origin =
         comments.find_map(|(_, value)| std::str::from_utf8(value.rest()).ok()?.parse::<Origin>().ok());
-    out.extend(origin.map(Content::Origin));
+    out.extend(origin.map(Box::new).map(Content::Origin));
     Ok(())
 }
 

@@ -1,16 +1,23 @@
 //! A file or pipe as a run of records: so many bytes, or the place where it was cut. Memory grows with what is there, not
 //! with what a damaged length claims.
+//!
+//! Records are handed out where they were read to: most of a big capture's time would go into copying them once more.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 
+/// Bytes asked for at once.
 const BUFFER: usize = 256 << 10;
 
 /// Bytes of a capture, read forwards once.
 pub(super) struct Stream {
-    reader: BufReader<Box<dyn Read + Send>>,
+    reader: Box<dyn Read + Send>,
+    /// `begin..end` is the record as far as it was read, `end..filled` is read already and not looked at.
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
+    filled: usize,
+    /// Of the record's end, from the beginning of the file.
     offset: u64,
-    /// Bytes of the record that is being read.
-    record: Vec<u8>,
 }
 
 /// How much of what was asked for was there.
@@ -24,54 +31,86 @@ pub(super) enum Filled {
 
 impl Stream {
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self { reader: BufReader::with_capacity(BUFFER, reader), offset: 0, record: Vec::new() }
+        Self { reader, buffer: vec![0; BUFFER], begin: 0, end: 0, filled: 0, offset: 0 }
     }
 
     /// True if the next byte may have to be waited for.
-    pub(super) fn is_drained(&self) -> bool {
-        self.reader.buffer().is_empty()
+    pub(super) const fn is_drained(&self) -> bool {
+        self.end == self.filled
     }
 
     /// Begins a record. False at the end of the file.
     pub(super) fn begin(&mut self) -> io::Result<bool> {
-        self.record.clear();
-        loop {
-            match self.reader.fill_buf() {
-                Ok(bytes) => return Ok(!bytes.is_empty()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.begin = self.end;
+        Ok(!self.is_drained() || self.read_on()? > 0)
     }
 
     /// Reads so many bytes more into the record.
     pub(super) fn more(&mut self, len: usize) -> io::Result<Filled> {
-        if let Some(ready) = self.reader.buffer().get(..len) {
-            self.record.extend_from_slice(ready);
-            self.reader.consume(len);
-            self.offset += len as u64;
-            return Ok(Filled::Whole);
+        while self.filled - self.end < len {
+            if self.read_on()? == 0 {
+                let missing = len - (self.filled - self.end);
+                self.take(self.filled - self.end);
+                return Ok(Filled::Cut(missing as u64));
+            }
         }
-        let wanted = len as u64;
-        let read = (&mut self.reader).take(wanted).read_to_end(&mut self.record)? as u64;
-        self.offset += read;
-        Ok(if read == wanted { Filled::Whole } else { Filled::Cut(wanted - read) })
+        self.take(len);
+        Ok(Filled::Whole)
     }
 
-    /// Passes over so many bytes.
+    /// Passes over so many bytes. They are no part of the record, which is empty then.
     pub(super) fn skip(&mut self, len: u64) -> io::Result<Filled> {
-        let read = io::copy(&mut (&mut self.reader).take(len), &mut io::sink())?;
-        self.offset += read;
-        Ok(if read == len { Filled::Whole } else { Filled::Cut(len - read) })
+        let mut left = len;
+        loop {
+            let here = (self.filled - self.end) as u64;
+            self.take(left.min(here) as usize);
+            self.begin = self.end;
+            left = left.saturating_sub(here);
+            if left == 0 {
+                return Ok(Filled::Whole);
+            }
+            if self.read_on()? == 0 {
+                return Ok(Filled::Cut(left));
+            }
+        }
     }
 
     /// The record as far as it was read.
     pub(super) fn record(&self) -> &[u8] {
-        &self.record
+        self.buffer.get(self.begin..self.end).unwrap_or_default()
     }
 
     /// Where reading stands.
-    pub(super) fn offset(&self) -> u64 {
+    pub(super) const fn offset(&self) -> u64 {
         self.offset
+    }
+
+    const fn take(&mut self, len: usize) {
+        self.end += len;
+        self.offset += len as u64;
+    }
+
+    /// Reads what is there, behind what was read. Room is made first: the record moves to the front, and grows by as much as
+    /// it is long.
+    fn read_on(&mut self) -> io::Result<usize> {
+        if self.filled == self.buffer.len() {
+            self.buffer.copy_within(self.begin..self.filled, 0);
+            self.filled -= self.begin;
+            self.end -= self.begin;
+            self.begin = 0;
+            if self.filled == self.buffer.len() {
+                self.buffer.resize(2 * self.buffer.len(), 0);
+            }
+        }
+        loop {
+            match self.reader.read(self.buffer.get_mut(self.filled..).unwrap_or_default()) {
+                Ok(read) => {
+                    self.filled += read;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }

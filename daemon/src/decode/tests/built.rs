@@ -233,14 +233,14 @@ fn wrap(packet: &[u8], around: &Around, depth: usize) -> (Vec<u8>, Tunnel, Vec<u
     let Header { protocol, number, port, payload, bridged } = header(packet, around);
     let wrapped = match protocol {
         TunnelProtocol::Gre | TunnelProtocol::Erspan => in_ip(ends, 47, &payload),
-        _ if protocol.has_ports() => in_ip(ends, 17, &in_udp(port, &payload)),
+        _ if port != 0 => in_ip(ends, 17, &in_udp(port, &payload)),
         _ => in_ip(ends, if is_v6(packet) { 41 } else { 4 }, &payload),
     };
     let tunnel = Tunnel {
         protocol,
         source: ends.0,
         destination: ends.1,
-        source_port: if protocol.has_ports() { 51_000 } else { 0 },
+        source_port: if port != 0 { 51_000 } else { 0 },
         destination_port: port,
         vni: number,
     };

@@ -26,6 +26,14 @@ fn vlan_identifiers_are_kept_from_the_outside_in() {
 }
 
 #[test]
+fn logical_links_carry_ip_by_a_type_or_by_its_access_point() {
+    let len = u16::try_from(3 + query().len()).unwrap();
+    reads(LinkType::ETHERNET, &[&ethernet(len, &[6, 6, 3]), &query(), &[0; 30]]);
+    let spanning_tree = ethernet(38, &[&[0x42, 0x42, 3][..], &[0; 40]].concat());
+    assert_eq!(read(LinkType::ETHERNET, &spanning_tree).unwrap_err(), Undecodable::NotIp);
+}
+
+#[test]
 fn tags_of_bridges_are_passed() {
     let extender = ethernet(0x893f, &[0, 0x10, 0, 0x20, 0, 0, 8, 0]);
     reads(LinkType::ETHERNET, &[&extender, &query()]);
@@ -42,6 +50,7 @@ fn labels_end_with_ip_or_an_ethernet_frame() {
     reads(LinkType::ETHERNET, &[&ethernet(0x8848, &label(16, true)), &bridged]);
     let control_word = [0, 0, 0, 9];
     reads(LinkType::ETHERNET, &[&ethernet(0x8847, &label(16, true)), &control_word, &bridged]);
+    reads(LinkType::MPLS, &[&label(16, true), &query()]);
     let channel = ethernet(0x8847, &bytes(&[&label(16, true), &[0x10, 0, 0, 0x21], &query()]));
     assert_eq!(read(LinkType::ETHERNET, &channel).unwrap_err(), Undecodable::NotIp);
     let endless = ethernet(0x8847, &label(16, false).repeat(50));

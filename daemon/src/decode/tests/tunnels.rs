@@ -29,6 +29,17 @@ fn gre_of_every_use() {
 }
 
 #[test]
+fn labels_in_ip_and_in_udp() {
+    let labelled = bytes(&[&[0, 1, 1, 64], &query()]);
+    for (protocol, payload) in
+        [(IpProtocol::MPLS, labelled.clone()), (IpProtocol::UDP, udp(50_000, 6635, &labelled))]
+    {
+        let bytes = ipv4(protocol, &payload);
+        assert_eq!(names(&read_ip(&bytes)), [("mpls", 0)]);
+    }
+}
+
+#[test]
 fn what_is_no_tunnel_stays_the_outer_packet() {
     let refused: [&[u8]; 8] = [
         &[0x40, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0],    // routing

@@ -126,7 +126,7 @@ impl World {
 
     fn feed(&mut self, act: impl FnOnce(&mut Tracker, track::Sink<'_>)) {
         let Self { tracker, enricher, cluster, interfaces, flows, .. } = self;
-        act(tracker, &mut |event| flows.push(enricher.enrich(&event, interfaces, cluster)));
+        act(tracker, &mut |event| flows.push(enricher.enrich(&event, interfaces, cluster).clone()));
     }
 
     fn seen(&mut self, device: usize, direction: Direction, tuple: Tuple, transport: Transport<'_>) {

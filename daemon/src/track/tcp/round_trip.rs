@@ -7,6 +7,7 @@ use weir_cluster::UnixNanos;
 
 use super::after;
 use crate::decode::Tcp;
+use crate::track::pack::packed;
 
 /// Round-trip times so far, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub(super) struct Stopwatch {
     timed: Option<Timed>,
     measured: Option<RoundTrip>,
 }
+
+packed!(struct RoundTrip { smoothed_ns, least_ns, greatest_ns, samples, by_timestamp });
+packed!(struct Timed { end, at, timestamp, again });
+packed!(struct Stopwatch { timed, measured });
 
 impl Stopwatch {
     /// What it measured; None without a sample.

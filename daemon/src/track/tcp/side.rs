@@ -8,6 +8,7 @@ use weir_cluster::UnixNanos;
 use super::after;
 use super::round_trip::{RoundTrip, Stopwatch};
 use crate::decode::{Tcp, TcpFlags};
+use crate::track::pack::packed;
 
 /// A segment that comes so soon after a later one was overtaken by it; one that comes later was sent again. Without the
 /// acknowledgements of a sender nobody can tell for certain.
@@ -42,6 +43,11 @@ pub struct Side {
     full_ns: u64,
     stopwatch: Stopwatch,
 }
+
+packed!(struct Side {
+    isn, retransmissions, out_of_order, duplicate_acks, zero_windows, resets, fin, mss, seen, next, next_at, acknowledged,
+    full_since, full_ns, stopwatch
+});
 
 impl Side {
     /// True if a segment of its own was seen; if not, its counts say nothing.
