@@ -6,7 +6,7 @@ use super::detail::counters;
 use super::{Interfaces, Scene, text, timestamp};
 use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::Tunnel;
-use crate::track::connection::{Evidence, Observation, PathPoint, Seen, Tunnels, Way, Witness};
+use crate::track::connection::{Evidence, IcmpError, Observation, PathPoint, Seen, Tunnels, Way, Witness};
 use crate::tuple::{IpProtocol, Tuple};
 
 pub(super) fn of(scene: &Scene<'_>) -> Vec<v1::PathPoint> {
@@ -110,13 +110,34 @@ pub(super) fn evidence(interfaces: &Interfaces, evidence: &Evidence) -> v1::Evid
     let detail = match &evidence.witness {
         Witness::Device(id, direction) => place(interfaces, *id, *direction),
         Witness::Rule(prefix) => prefix.to_string(),
-        Witness::Icmp(sender, kind, code) => format!("{sender} icmp {kind}/{code}"),
+        Witness::Icmp(error) => icmp_in_words(error),
         Witness::Time => String::new(),
+    };
+    let icmp = match &evidence.witness {
+        Witness::Icmp(error) => Some(icmp(error)),
+        _ => None,
     };
     v1::Evidence {
         observation: observation(evidence.observation).into(),
         time: Some(timestamp(evidence.at)),
         detail,
+        icmp,
+    }
+}
+
+fn icmp_in_words(error: &IcmpError) -> String {
+    let IcmpError { sender, kind, code, mtu, about: _ } = error;
+    let mtu = mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+    format!("{sender} icmp {kind}/{code}{mtu}")
+}
+
+fn icmp(error: &IcmpError) -> v1::IcmpError {
+    v1::IcmpError {
+        sender: text::address(error.sender),
+        r#type: u32::from(error.kind),
+        code: u32::from(error.code),
+        mtu: error.mtu.unwrap_or(0),
+        about_reply: error.about == Way::Reverse,
     }
 }
 
@@ -128,6 +149,8 @@ const fn observation(observation: Observation) -> v1::Observation {
         Observation::IcmpUnreachable => v1::Observation::IcmpUnreachable,
         Observation::ResetByEndpoint => v1::Observation::ResetByEndpoint,
         Observation::ResetByNetwork => v1::Observation::ResetByNetwork,
+        Observation::PacketTooBig => v1::Observation::PacketTooBig,
+        Observation::HopsExceeded => v1::Observation::HopsExceeded,
         Observation::Unanswered => v1::Observation::Unanswered,
     }
 }

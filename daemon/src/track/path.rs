@@ -5,7 +5,7 @@ use weir_cluster::UnixNanos;
 use super::connection::{Counters, Way};
 use super::tunnels::Tunnels;
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::Vlans;
+use crate::decode::{TcpFlags, Vlans};
 
 /// A device where the connection was seen, in one form and one wrapping.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct PathPoint {
     pub last: UnixNanos,
     /// What passed.
     pub counters: Counters,
+    /// All TCP flags that passed, there and back.
+    pub(super) flags: (TcpFlags, TcpFlags),
 }
 
 impl PathPoint {
