@@ -372,7 +372,10 @@ mod tests {
         twins.note(PRINT, ConnectionId(1), one, here, at(0));
         assert_eq!(twins.find(PRINT, None, other, here, at(1)), None);
         let routed = Passage { ttl: 63, ..here };
-        assert_eq!(twins.find(PRINT, None, other, routed, at(1)), Some((ConnectionId(1), NatSource::Sequence)));
+        assert_eq!(
+            twins.find(PRINT, None, other, routed, at(1)),
+            Some((ConnectionId(1), NatSource::Sequence))
+        );
     }
 
     #[test]

@@ -75,7 +75,8 @@ fn is_one_connection_on_both_nodes(test: &str, carrier: &Carrier) {
     for flow in [&first, &second] {
         let payload =
             ["forward", "reverse"].map(|way| number(&flow["weir"]["total"][format!("payload_bytes_{way}")]));
-        assert_eq!(payload, [700, 3000], "counted once: {flow:#}");
+        // Socat is slow, so that something may be sent again; counted twice it would be all.
+        assert!((700..1400).contains(&payload[0]) && (3000..6000).contains(&payload[1]), "{flow:#}");
         assert_eq!(flow["IP"]["destination"], carrier.pods[1].to_string());
     }
 }

@@ -121,6 +121,8 @@ fn attach(node: &Netns, pod: &Netns, gateway: IpAddr, address: IpAddr) -> Result
     node.run(&format!("ip addr add {gateway}{bits} dev pod"))?;
     pod.run(&format!("ip addr add {address}{bits} dev eth0"))?;
     pod.run(&format!("ip route add default via {gateway}"))?;
+    // What the tunnel adds has room, so that nobody has to learn of it.
+    pod.run("ip link set eth0 mtu 1400")?;
     node.shell("echo 1 > /proc/sys/net/ipv4/ip_forward").map(drop)
 }
 
@@ -131,7 +133,7 @@ fn tunnel(node: &Netns, carrier: &Carrier, own: usize) -> Result<Running> {
     command.arg(format!("TUN,tun-name=tunl0,tun-type=tun{head},iff-up"));
     command.arg(format!("IP4-DATAGRAM:{}:{}", NODES[1 - own], carrier.protocol));
     let running = Running::start(&mut command)?;
-    wait_for("the tunnel's device", DEADLINE, || node.run("ip link set tunl0 mtu 1400").ok())?;
+    wait_for("the tunnel's device", DEADLINE, || node.run("ip link set tunl0 mtu 1440").ok())?;
     Ok(running)
 }
 

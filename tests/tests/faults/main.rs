@@ -176,7 +176,7 @@ fn a_refusal_says_who_refused() {
     }
 
     let outside = call((OUTSIDE, 9));
-    assert_eq!(outcome(&outside), is("RESET", "FORWARDED", "SERVER"), "it came in by a card: {outside:#}");
+    assert_eq!(outcome(&outside), is("RESET", "TRACED", "SERVER"), "it came in by a card: {outside:#}");
     assert!(!has("OBSERVATION_RESET_BY_NETWORK")(&outside), "{outside:#}");
 }
 

@@ -92,10 +92,10 @@ impl World {
             wait_for(&format!("{devices:?} to be captured"), DEADLINE, || {
                 let sent = self.client.enter(|| {
                     let socket = UdpSocket::bind("0.0.0.0:0")?;
-                    socket.send_to(b"is anybody there?", (to, 9)).context("a datagram")?;
-                    Ok(socket.local_addr()?.port())
+                    socket.send_to(b"is anybody there?", (to, 9)).context("a datagram")
                 });
-                let told = weir.told(&["--port", &sent.ok()?.to_string()]).ok()?;
+                sent.ok()?;
+                let told = weir.told(&["--protocol", "udp", "--ip", &to.to_string()]).ok()?;
                 let seen = |flow: &serde_json::Value| {
                     let path = flow["weir"]["path"].to_string();
                     devices.iter().all(|device| path.contains(device))

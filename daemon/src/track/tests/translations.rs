@@ -266,7 +266,8 @@ fn an_echo_is_known_by_what_it_carries_and_by_its_identifier() {
         let icmp = Icmp { kind: 8, code: 0, quoted: None, mtu: None, echo: carried };
         world.seen(device, direction, tuple, Transport::Icmp(icmp));
     };
-    for (one, other, translated) in [(Some((1, 5)), Some((1, 5)), true), (Some((1, 5)), Some((1, 6)), false), (None, None, false)]
+    for (one, other, translated) in
+        [(Some((1, 5)), Some((1, 5)), true), (Some((1, 5)), Some((1, 6)), false), (None, None, false)]
     {
         let mut world = World::new();
         ping(&mut world, VETH, IN, "10.244.1.5", "203.0.113.9", one);
