@@ -13,7 +13,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 install_missing() {
   local missing=() pair
-  for pair in ip:iproute2 bridge:iproute2 iptables:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl tmux:tmux \
+  for pair in ip:iproute2 bridge:iproute2 iptables:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl socat:socat tmux:tmux \
     setpriv:util-linux pkg-config:pkg-config cc:build-essential; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
   done

@@ -31,8 +31,20 @@ pub struct ConntrackEntry {
     pub reply: Tuple,
     /// Conntrack zone, 0 the default.
     pub zone: u16,
-    /// The conversation is over and the entry kept for stragglers alone: TCP's TIME_WAIT and CLOSE.
-    pub over: bool,
+    /// How far the conversation was when this was said.
+    pub phase: Phase,
+}
+
+/// How far conntrack says that a conversation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// TCP's first SYN was seen and nothing else: SYN_SENT.
+    Opening,
+    /// Every other state, and all that is not TCP.
+    #[default]
+    Open,
+    /// Over, the entry kept for stragglers alone: TCP's TIME_WAIT and CLOSE.
+    Over,
 }
 
 impl ConntrackEntry {

@@ -5,12 +5,14 @@
 //! is the packets' own, handed in; no I/O. The table is bounded: when it is full, the longest idle of a sample of connections
 //! ends early, is told so, and counted. A packet that cannot be joined is a connection of its own, never a guess.
 
+mod aside;
 pub mod connection;
 mod counters;
 mod dns;
 mod emit;
 pub mod event;
 mod fragments;
+mod icmp;
 mod index;
 mod join;
 pub mod l7;

@@ -3,6 +3,7 @@
 //! The tests themselves are in `tests/`. A test that cannot run says so in one line that `tests/run.sh` counts.
 
 pub mod netns;
+pub mod node;
 pub mod results;
 
 use std::fs::File;

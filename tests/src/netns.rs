@@ -83,9 +83,17 @@ impl Netns {
     /// # Errors
     /// What `ip` says.
     pub fn plug(&self, device: &str, other: &Self) -> anyhow::Result<()> {
-        self.run(&format!("ip link add {device} type veth peer name eth0 netns {}", other.0))?;
+        self.cable(device, other, "eth0")
+    }
+
+    /// A veth of this name to `other`, where it has that name.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn cable(&self, device: &str, other: &Self, there: &str) -> anyhow::Result<()> {
+        self.run(&format!("ip link add {device} type veth peer name {there} netns {}", other.0))?;
         self.run(&format!("ip link set {device} up"))?;
-        other.run("ip link set eth0 up").map(drop)
+        other.run(&format!("ip link set {there} up")).map(drop)
     }
 }
 

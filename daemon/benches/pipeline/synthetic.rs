@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use etherparse::PacketBuilder;
 use weir_cluster::{Cluster, UnixNanos};
 use weir_daemon::capture::{Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Role};
-use weir_daemon::testimony::{ConntrackEntry, Testimony};
+use weir_daemon::testimony::{ConntrackEntry, Phase, Testimony};
 use weir_daemon::tuple::{IpProtocol, Tuple};
 
 use crate::input::Recorded;
@@ -64,7 +64,7 @@ fn entry(port: u16, now: u64) -> ConntrackEntry {
         original: Tuple::new(IpProtocol::TCP, end((CLIENT, port)), end(VIP)),
         reply: Tuple::new(IpProtocol::TCP, end(BACKEND), end((CLIENT, port))),
         zone: 0,
-        over: false,
+        phase: Phase::Open,
     }
 }
 

@@ -15,7 +15,7 @@ use netlink_packet_netfilter::conntrack::{
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use weir_cluster::UnixNanos;
 
-use crate::testimony::{ConntrackEntry, Testimony};
+use crate::testimony::{ConntrackEntry, Phase, Testimony};
 use crate::tuple::{IpProtocol, Tuple};
 
 /// `struct nlmsghdr`: length, type, flags, sequence, port; in the byte order of the machine.
@@ -45,8 +45,10 @@ const CTA_IP_V6_DST: u16 = 4;
 // enum ctattr_protoinfo, ctattr_protoinfo_tcp
 const CTA_PROTOINFO_TCP: u16 = 1;
 const CTA_PROTOINFO_TCP_STATE: u16 = 1;
-/// TIME_WAIT and CLOSE of enum tcp_conntrack (linux/netfilter/nf_conntrack_tcp.h).
-const OVER: [u8; 2] = [7, 8];
+// enum tcp_conntrack (linux/netfilter/nf_conntrack_tcp.h)
+const TCP_CONNTRACK_SYN_SENT: u8 = 1;
+const TCP_CONNTRACK_TIME_WAIT: u8 = 7;
+const TCP_CONNTRACK_CLOSE: u8 = 8;
 // enum ctattr_l4proto
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
@@ -73,21 +75,29 @@ pub fn parse_message(nlmsg: &[u8], at: UnixNanos) -> Option<Testimony> {
 }
 
 fn parse_entry(attributes: &[u8], at: UnixNanos) -> Option<ConntrackEntry> {
-    let (mut original, mut reply, mut zone, mut over) = (None, None, None, false);
+    let (mut original, mut reply, mut zone, mut phase) = (None, None, None, Phase::default());
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute.ok()?;
         match attribute.kind() {
             CTA_TUPLE_ORIG => original = Some(parse_tuple(attribute.value())?),
             CTA_TUPLE_REPLY => reply = Some(parse_tuple(attribute.value())?),
             CTA_ZONE => zone = Some(parse_u16_be(attribute.value()).ok()?),
-            CTA_PROTOINFO => over = tcp_state(attribute.value()).is_some_and(|state| OVER.contains(&state)),
+            CTA_PROTOINFO => phase = tcp_state(attribute.value()).map_or(phase, phase_of),
             _ => {}
         }
     }
     let ((original, original_zone), (reply, _)) = (original?, reply?);
     // A zone of one direction alone stands in that direction's tuple; the first packet is looked up by the original's.
     let zone = zone.or(original_zone).unwrap_or(0);
-    Some(ConntrackEntry { at, original, reply, zone, over })
+    Some(ConntrackEntry { at, original, reply, zone, phase })
+}
+
+const fn phase_of(tcp_state: u8) -> Phase {
+    match tcp_state {
+        TCP_CONNTRACK_SYN_SENT => Phase::Opening,
+        TCP_CONNTRACK_TIME_WAIT | TCP_CONNTRACK_CLOSE => Phase::Over,
+        _ => Phase::Open,
+    }
 }
 
 /// The state of TCP's conversation; other protocols have none.
@@ -168,8 +178,13 @@ pub fn emit_message(entry: &ConntrackEntry, gone: bool) -> Vec<u8> {
         let zone = DefaultNla::new(CTA_ZONE, entry.zone.to_be_bytes().to_vec());
         attributes.push(ConntrackAttribute::Other(zone));
     }
-    if entry.over {
-        let state = vec![ProtoInfoTCP::State(OVER[0])];
+    let state = match entry.phase {
+        Phase::Opening => Some(TCP_CONNTRACK_SYN_SENT),
+        Phase::Open => None,
+        Phase::Over => Some(TCP_CONNTRACK_TIME_WAIT),
+    };
+    if let Some(state) = state {
+        let state = vec![ProtoInfoTCP::State(state)];
         attributes.push(ConntrackAttribute::CtaProtoInfo(vec![ProtoInfo::TCP(state)]));
     }
     let family = match entry.original.source.ip() {

@@ -61,6 +61,7 @@ const fn reason(reason: event::Reason) -> Reason {
         event::Reason::State => Reason::State,
         event::Reason::Message => Reason::L7,
         event::Reason::Drop => Reason::Drop,
+        event::Reason::Icmp => Reason::Icmp,
         event::Reason::Periodic => Reason::Periodic,
         event::Reason::Correction => Reason::Correction,
         event::Reason::End => Reason::End,

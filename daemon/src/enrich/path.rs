@@ -6,7 +6,7 @@ use super::detail::counters;
 use super::{Interfaces, Scene, text, timestamp};
 use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::Tunnel;
-use crate::track::connection::{Evidence, Observation, PathPoint, Seen, Tunnels, Way, Witness};
+use crate::track::connection::{Evidence, IcmpError, Observation, PathPoint, Seen, Tunnels, Way, Witness};
 use crate::tuple::{IpProtocol, Tuple};
 
 pub(super) fn of(scene: &Scene<'_>, old: Vec<v1::PathPoint>) -> Vec<v1::PathPoint> {
@@ -123,15 +123,34 @@ pub(super) fn evidence(interfaces: &Interfaces, evidence: &Evidence, old: v1::Ev
     let detail = match &evidence.witness {
         Witness::Device(id, direction) => place(interfaces, *id, *direction, old.detail),
         Witness::Rule(prefix) => text::of(prefix, old.detail),
-        Witness::Icmp(sender, kind, code) => {
-            text::written(&format_args!("{sender} icmp {kind}/{code}"), old.detail)
-        }
+        Witness::Icmp(error) => icmp_in_words(error),
         Witness::Time => text::of("", old.detail),
+    };
+    let icmp = match &evidence.witness {
+        Witness::Icmp(error) => Some(icmp(error)),
+        _ => None,
     };
     v1::Evidence {
         observation: observation(evidence.observation).into(),
         time: Some(timestamp(evidence.at)),
         detail,
+        icmp,
+    }
+}
+
+fn icmp_in_words(error: &IcmpError) -> String {
+    let IcmpError { sender, kind, code, mtu, about: _ } = error;
+    let mtu = mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+    format!("{sender} icmp {kind}/{code}{mtu}")
+}
+
+fn icmp(error: &IcmpError) -> v1::IcmpError {
+    v1::IcmpError {
+        sender: text::address(error.sender, String::new()),
+        r#type: u32::from(error.kind),
+        code: u32::from(error.code),
+        mtu: error.mtu.unwrap_or(0),
+        about_reply: error.about == Way::Reverse,
     }
 }
 
@@ -143,6 +162,8 @@ const fn observation(observation: Observation) -> v1::Observation {
         Observation::IcmpUnreachable => v1::Observation::IcmpUnreachable,
         Observation::ResetByEndpoint => v1::Observation::ResetByEndpoint,
         Observation::ResetByNetwork => v1::Observation::ResetByNetwork,
+        Observation::PacketTooBig => v1::Observation::PacketTooBig,
+        Observation::HopsExceeded => v1::Observation::HopsExceeded,
         Observation::Unanswered => v1::Observation::Unanswered,
     }
 }

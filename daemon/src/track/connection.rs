@@ -36,7 +36,7 @@ pub enum Way {
 /// How a second form was found to be the same connection. Stronger is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NatSource {
-    /// The same UDP payload and IP id, or DNS id and question, with one shared end.
+    /// The same UDP payload and IP id, DNS id and question, or ICMP echo, with one shared end.
     Payload,
     /// The same TCP sequence numbers with one shared end.
     Sequence,
@@ -90,6 +90,10 @@ pub enum Observation {
     ResetByEndpoint,
     /// An RST that no pod sent.
     ResetByNetwork,
+    /// A router has no room for a packet of that size: ICMP fragmentation needed, ICMPv6 packet too big.
+    PacketTooBig,
+    /// A router gave a packet up that had passed too many: ICMP time exceeded in transit.
+    HopsExceeded,
     /// No answer in time.
     Unanswered,
 }
@@ -112,10 +116,25 @@ pub enum Witness {
     Device(InterfaceId, Direction),
     /// A log rule's prefix.
     Rule(Arc<str>),
-    /// An ICMP message: sender, type, code.
-    Icmp(std::net::IpAddr, u8, u8),
+    /// An ICMP error.
+    Icmp(IcmpError),
     /// Weir's clock.
     Time,
+}
+
+/// An ICMP or ICMPv6 error, by the protocol of its connection's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    /// Who sent it: a router, a node, or an end itself.
+    pub sender: std::net::IpAddr,
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// The largest packet that fits, bytes from the IP header on, where it says so.
+    pub mtu: Option<u32>,
+    /// Whose packet it is about.
+    pub about: Way,
 }
 
 /// What is missing.
@@ -151,6 +170,9 @@ pub struct Connection {
     pub path: SmallVec<[PathPoint; 3]>,
     /// The point whose counters and times count: index into `path`.
     pub measured: usize,
+    /// Where the way is counted that never passes the measured point: an index into `path`. Answers may come back by another
+    /// device, or past the pod's.
+    pub(super) aside: Option<usize>,
     /// How far it is.
     pub state: State,
     /// First packet, on any point.
@@ -225,22 +247,10 @@ impl Connection {
         self.forms.get(self.backend).copied().unwrap_or(self.forms[0])
     }
 
-    /// The counters that count: those of the measured point, never less than what was told before from another.
-    #[must_use]
-    pub fn total(&self) -> Counters {
-        let measured = self.path.get(self.measured).map(|point| point.counters).unwrap_or_default();
-        measured.at_least(&self.emission.told)
-    }
-
     /// The connection that this one was found to be part of, after something was told of both.
     #[must_use]
     pub const fn merged_into(&self) -> Option<ConnectionId> {
         self.emission.merged_into
-    }
-
-    /// True if something was counted that was not told yet.
-    pub(super) fn has_untold(&self) -> bool {
-        self.path.get(self.measured).is_some_and(|point| point.counters.exceeds(&self.emission.told))
     }
 
     /// True if `observation` was made.
@@ -287,6 +297,15 @@ impl Connection {
         true
     }
 
+    /// The smallest MTU that a router asked for.
+    #[must_use]
+    pub fn asked_mtu(&self) -> Option<u32> {
+        self.evidence.iter().find_map(|evidence| match (evidence.observation, &evidence.witness) {
+            (Observation::PacketTooBig, Witness::Icmp(error)) => error.mtu,
+            _ => None,
+        })
+    }
+
     /// Takes an observation back that turned out to be none.
     pub(super) fn retract(&mut self, observation: Observation) -> bool {
         let before = self.evidence.len();
@@ -301,6 +320,7 @@ impl Connection {
         }
         for point in &mut self.path {
             point.counters.flip();
+            std::mem::swap(&mut point.flags.0, &mut point.flags.1);
             std::mem::swap(&mut point.forward_direction, &mut point.reverse_direction);
             point.tunnels.flip();
         }
@@ -335,7 +355,7 @@ impl Connection {
 
     /// Finds the client's and the server's form by where along the way each was seen. Conntrack's word is not touched.
     pub(super) fn order_forms(&mut self) {
-        if self.conntrack || self.forms.len() < 2 {
+        if self.nat_source == Some(NatSource::Conntrack) || self.forms.len() < 2 {
             return;
         }
         let (mut first, mut last) = (None, None);
@@ -358,6 +378,23 @@ impl Connection {
         self.emission.correction |= self.emission.settled && news;
         self.original = original;
         self.backend = backend;
+    }
+
+    /// Conntrack named a translation from one form to another. Two zones may know a part of the way each: what one makes of
+    /// what the other made belongs together. What packets showed of a further leg stays in `forms` and the path.
+    pub(super) fn translated(&mut self, from: usize, to: usize, zone: u16) {
+        let known = self.nat_source == Some(NatSource::Conntrack);
+        let (original, backend) = match (self.original, self.backend) {
+            (first, last) if known && from == last => (first, to),
+            (first, last) if known && to == first => (from, last),
+            _ => (from, to),
+        };
+        let news = !self.conntrack && (self.original, self.backend) != (original, backend);
+        self.emission.correction |= self.emission.settled && news;
+        (self.original, self.backend) = (original, backend);
+        self.conntrack = true;
+        self.zone = zone;
+        self.nat_source = Some(NatSource::Conntrack);
     }
 
     /// Which way a tuple in one of its forms goes.
@@ -404,6 +441,8 @@ packed!(
         IcmpUnreachable,
         ResetByEndpoint,
         ResetByNetwork,
+        PacketTooBig,
+        HopsExceeded,
         Unanswered,
     }
 );
@@ -414,14 +453,15 @@ packed!(
         Traced,
     }
 );
+packed!(struct IcmpError { sender, kind, code, mtu, about });
 packed!(struct Evidence { observation, at, witness });
 packed!(struct Gaps { midstream, truncated, capture_loss });
 packed!(struct Emission {
     settled, settle_at, told_at, told, told_state, told_verdict, correction, ended, merged_into, over_at, due; waiting
 });
 packed!(struct Connection {
-    id, forms, original, backend, nat_source, conntrack, zone, path, measured, state, first_packet, last_packet, tcp,
-    evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names
+    id, forms, original, backend, nat_source, conntrack, zone, path, measured, aside, state, first_packet, last_packet,
+    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names
 });
 
 impl Packed for Witness {
@@ -429,7 +469,10 @@ impl Packed for Witness {
         match self {
             Self::Time => 0_u8.pack(to),
             Self::Device(interface, direction) => (1_u8, (*interface, *direction)).pack(to),
-            Self::Icmp(sender, kind, code) => (2_u8, (*sender, (*kind, *code))).pack(to),
+            Self::Icmp(error) => {
+                2_u8.pack(to);
+                error.pack(to);
+            }
             // One whose rules have names is not packed.
             Self::Rule(_) => 3_u8.pack(to),
         }
@@ -438,7 +481,7 @@ impl Packed for Witness {
     fn unpack(from: &mut Unpacker<'_>) -> Self {
         match u8::unpack(from) {
             1 => Self::Device(Packed::unpack(from), Packed::unpack(from)),
-            2 => Self::Icmp(Packed::unpack(from), Packed::unpack(from), Packed::unpack(from)),
+            2 => Self::Icmp(Packed::unpack(from)),
             _ => Self::Time,
         }
     }

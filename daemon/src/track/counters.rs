@@ -83,6 +83,15 @@ impl Counters {
         }
     }
 
+    /// The counts of one way.
+    #[must_use]
+    pub const fn of(&self, way: Way) -> &Counts {
+        match way {
+            Way::Forward => &self.forward,
+            Way::Reverse => &self.reverse,
+        }
+    }
+
     /// See [`Counts::since`].
     #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {

@@ -51,6 +51,7 @@ impl Tracker {
             return self.fire_ended(slot, sink);
         }
         mark_loss(connection, self.losses);
+        connection.look_aside(now, self.settings.settle_ns);
         if !connection.emission.settled && connection.emission.settle_at <= now {
             settle(connection, now, sink);
         }
@@ -93,8 +94,8 @@ impl Tracker {
         }
     }
 
-    /// The kernel's log named a packet of the connection.
-    pub(super) fn tell_drop(&mut self, slot: usize, sink: Sink<'_>) {
+    /// Something that cannot wait was learnt of the connection: told at once, or as soon as it is settled.
+    pub(super) fn tell_now(&mut self, slot: usize, reason: Reason, sink: Sink<'_>) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
@@ -103,7 +104,8 @@ impl Tracker {
             return;
         }
         if connection.emission.settled {
-            tell(connection, Reason::Drop, None, now, sink);
+            tell(connection, reason, None, now, sink);
+            self.reconsider(slot, sink);
         } else {
             self.reconsider(slot, sink);
         }
@@ -119,6 +121,7 @@ impl Tracker {
             return tell_stragglers(connection, now, sink);
         }
         mark_loss(connection, self.losses);
+        connection.look_aside(now, self.settings.settle_ns);
         if !connection.emission.settled {
             settle(connection, now, sink);
         }
@@ -322,6 +325,8 @@ fn next_due(connection: &Connection, settings: &Settings) -> UnixNanos {
     let settle = (!emission.settled).then_some(emission.settle_at);
     let periodic = (emission.settled && connection.has_untold())
         .then_some(emission.told_at.plus_nanos(settings.periodic_ns));
-    let times = [settle, periodic, unanswered_at(connection, settings), over_due(connection, settings)];
+    let aside = connection.passed_by().map(|(_, _, since)| since.plus_nanos(settings.settle_ns));
+    let times =
+        [settle, periodic, aside, unanswered_at(connection, settings), over_due(connection, settings)];
     times.into_iter().flatten().fold(idle_at(connection, settings), UnixNanos::min)
 }

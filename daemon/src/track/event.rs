@@ -33,6 +33,8 @@ pub enum Reason {
     Message,
     /// The kernel's log named it.
     Drop,
+    /// An ICMP error told of one of its packets.
+    Icmp,
     /// It carried traffic.
     Periodic,
     /// NAT or verdict learnt late.

@@ -13,7 +13,7 @@ use super::observe::{take_back_reset, worth};
 use super::{Place, Sink, Tracker, sctp};
 use crate::capture::Role;
 use crate::decode::{Chunks, Packet, TcpFlags, Transport};
-use crate::testimony::ConntrackEntry;
+use crate::testimony::{ConntrackEntry, Phase};
 use crate::tuple::{IpProtocol, Tuple};
 
 /// Packets of a connection that are compared with other connections', so that a join does not hang on one lost frame.
@@ -35,9 +35,14 @@ impl Tracker {
             }
         }
         if let Some(entry) = self.testified.take(packet.tuple.form(), packet.at) {
-            return self.testified_place(&entry, packet, sink);
+            let place = self.testified_place(&entry, packet, sink);
+            if entry.original == entry.as_backend_sees() {
+                // What conntrack calls untranslated may be translated behind its back.
+                self.note_print(place, packet, role);
+            }
+            return place;
         }
-        let place = match self.twin(packet, role) {
+        let place = match self.twin(packet, role, None) {
             Some((slot, source)) => self.add_form(slot, packet.tuple, source),
             None => None,
         };
@@ -47,9 +52,9 @@ impl Tracker {
     }
 
     /// The open connection that has this packet in another form.
-    fn twin(&self, packet: &Packet<'_>, role: Role) -> Option<(usize, NatSource)> {
+    fn twin(&self, packet: &Packet<'_>, role: Role, own: Option<ConnectionId>) -> Option<(usize, NatSource)> {
         let print = Fingerprint::of(packet)?;
-        let (id, source) = self.twins.find(print, packet.tuple, passage(packet, role), packet.at)?;
+        let (id, source) = self.twins.find(print, own, packet.tuple, passage(packet, role), packet.at)?;
         let slot = self.slot_of(id)?;
         let open = self.connections.get(slot).is_some_and(|connection| !connection.emission.ended);
         open.then_some((slot, source))
@@ -72,7 +77,8 @@ impl Tracker {
             return place;
         }
         connection.prints_left -= 1;
-        let twin = self.twin(packet, role).filter(|(slot, _)| *slot != place.slot);
+        let own = Some(connection.id);
+        let twin = self.twin(packet, role, own).filter(|(slot, _)| *slot != place.slot);
         self.note_print(place, packet, role);
         let Some((slot, source)) = twin else {
             return place;
@@ -150,6 +156,7 @@ impl Tracker {
             zone: 0,
             path: SmallVec::new(),
             measured: 0,
+            aside: None,
             state: State::Opening,
             first_packet: at,
             last_packet: at,
@@ -225,7 +232,7 @@ impl Tracker {
         }
         let Some(slot) = joined else {
             // Of a conversation that is over no packet comes that would ask for its entry; a busy node has most entries of these.
-            if !entry.over {
+            if entry.phase != Phase::Over {
                 self.testified.put(entry);
             }
             return;
@@ -258,13 +265,14 @@ impl Tracker {
         })
     }
 
-    /// A connection that is over, and was named with other tuples: the entry is of the next one with the same ports.
+    /// A connection that is over, and was named before: the entry is of the next one with the same ports if its tuples are others,
+    /// or if it tells of a first SYN.
     fn is_of_the_next(&self, place: Place, entry: &ConntrackEntry) -> bool {
         self.connections.get(place.slot).is_some_and(|connection| {
             let named = (connection.original_tuple(), connection.backend_tuple());
             connection.conntrack
                 && connection.state.is_over()
-                && named != (entry.original, entry.as_backend_sees())
+                && (entry.phase == Phase::Opening || named != (entry.original, entry.as_backend_sees()))
         })
     }
 
@@ -287,16 +295,14 @@ impl Tracker {
         let (Some(original), Some(last)) = (original, last) else {
             return;
         };
-        let translated = entry.original != backend;
-        // A node's conntrack knows one leg; what packets showed of a further leg on this node stays in `forms` and the path.
-        let news =
-            !connection.conntrack && (connection.original, connection.backend) != (original.form, last.form);
-        connection.emission.correction |= connection.emission.settled && news;
-        connection.original = original.form;
-        connection.backend = last.form;
-        connection.conntrack = true;
-        connection.zone = entry.zone;
-        connection.nat_source = translated.then_some(NatSource::Conntrack);
+        if original.form == last.form {
+            connection.conntrack = true;
+            // It knows of no translation. Others may have made one (IPVS without conntrack, eBPF, another zone), which the packets
+            // or the other's entry show.
+            connection.order_forms();
+        } else {
+            connection.translated(original.form, last.form, entry.zone);
+        }
     }
 
     /// Two connections are one: the older takes over all that the younger saw. Returns the older one's slot. What was told of
@@ -376,6 +382,7 @@ fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
     }
     let measured = |connection: &Connection| connection.path.get(connection.measured).map(worth);
     let nearer = measured(&younger) > measured(older);
+    older.aside = None;
     if nearer {
         older.measured = older.path.len() + younger.measured;
         older.tcp = younger.tcp;

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use weir_cluster::UnixNanos;
 
 use super::connection::{Observation, Witness};
+use super::event::Reason;
 use super::nat::{Fingerprint, Passage};
 use super::pack::packed;
 use super::path::PathPoint;
@@ -124,7 +125,7 @@ impl Tracker {
         let known = self.known(packet.tuple).filter(|place| !self.begins_anew(*place, &packet));
         let place = known.or_else(|| {
             let print = Fingerprint::of(&packet)?;
-            let (id, source) = self.twins.find(print, packet.tuple, NOWHERE, packet.at)?;
+            let (id, source) = self.twins.find(print, None, packet.tuple, NOWHERE, packet.at)?;
             let slot = self.slot_of(id)?;
             let place = self.add_form(slot, packet.tuple, source)?;
             self.connections.get_mut(slot)?.order_forms();
@@ -146,7 +147,7 @@ impl Tracker {
         connection.observe(Observation::Logged, logged.at, Witness::Rule(logged.prefix.clone()));
         connection.passing = connection.passing.max(Passing::of(logged));
         if news {
-            self.tell_drop(slot, sink);
+            self.tell_now(slot, Reason::Drop, sink);
         }
     }
 

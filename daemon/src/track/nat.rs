@@ -1,7 +1,7 @@
 //! How two address forms are found to be one connection: by the kernel's testimony, else by what no NAT changes.
 //!
 //! [`Testified`] keeps conntrack entries whose packets have not come yet. [`Twins`] remembers the first packets of each connection
-//! for 5 s: a packet with the same sequence numbers (TCP) or the same payload and IP id (UDP), **and** the same client end or
+//! for 5 s: a packet with the same sequence numbers (TCP) or the same payload and IP id (UDP, ICMP echo), **and** the same client end or
 //! the same server end, is the same packet on another device. Never the number alone: one shared end is what separates a
 //! translation from a coincidence. Both are bounded; what is forgotten only means fewer joins, never wrong ones.
 
@@ -119,11 +119,15 @@ impl Fingerprint {
     pub fn of(packet: &Packet<'_>) -> Option<Self> {
         match packet.transport {
             Transport::Tcp(tcp) => {
-                let mut numbers = [0_u8; 14];
+                let (sent, echoed) = tcp.timestamps.unwrap_or_default();
+                let mut numbers = [0_u8; 24];
                 numbers[..4].copy_from_slice(&tcp.sequence.to_le_bytes());
                 numbers[4..8].copy_from_slice(&tcp.acknowledgement.to_le_bytes());
                 numbers[8..12].copy_from_slice(&tcp.payload_len.to_le_bytes());
-                numbers[12..].copy_from_slice(&tcp.flags.0.to_le_bytes());
+                numbers[12..14].copy_from_slice(&tcp.flags.0.to_le_bytes());
+                numbers[14..16].copy_from_slice(&tcp.window.to_le_bytes());
+                numbers[16..20].copy_from_slice(&sent.to_le_bytes());
+                numbers[20..].copy_from_slice(&echoed.to_le_bytes());
                 Some(Self { hash: xxh3_64(&numbers), source: NatSource::Sequence, weak: false })
             }
             Transport::Udp { payload, .. } if payload.len() >= 8 => {
@@ -209,11 +213,13 @@ impl Twins {
     }
 
     /// The connection of which this packet, in another form, was seen before; and how that is known. None if there are two
-    /// such: what is ambiguous is not joined.
+    /// such: what is ambiguous is not joined. `own` is the connection that has the packet's form, where one has: no packet of it
+    /// and of the other may have passed where one and the same cannot pass twice.
     #[must_use]
     pub fn find(
         &self,
         print: Fingerprint,
+        own: Option<ConnectionId>,
         tuple: Tuple,
         passage: Passage,
         at: UnixNanos,
@@ -221,9 +227,14 @@ impl Twins {
         let mut found = None;
         let twins =
             || self.chain(print).filter(|twin| twin.at.as_nanos().abs_diff(at.as_nanos()) <= print.window());
+        let mine =
+            || twins().filter(|twin| Some(twin.connection) == own).map(|twin| (twin.tuple, twin.passage));
         for twin in twins().filter(|twin| share_one_end(twin.tuple, tuple)) {
             let another = |other: Sighting| {
-                other.connection == twin.connection && other.tuple != tuple && other.passage.excludes(passage)
+                other.connection == twin.connection
+                    && mine()
+                        .chain([(tuple, passage)])
+                        .any(|(tuple, passage)| other.tuple != tuple && other.passage.excludes(passage))
             };
             if twins().any(another) {
                 continue;
@@ -301,6 +312,7 @@ fn share_one_end(a: Tuple, b: Tuple) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testimony::Phase;
 
     fn tuple(source: &str, destination: &str) -> Tuple {
         Tuple {
@@ -325,13 +337,13 @@ mod tests {
         let mut twins = Twins::new(8);
         twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), IN, at(0));
         let dnat = tuple("10.0.0.1:1000", "10.0.1.1:8080");
-        assert_eq!(twins.find(PRINT, dnat, OUT, at(1)), Some((ConnectionId(1), NatSource::Sequence)));
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.2:1000", "10.0.1.1:8080"), OUT, at(1)), None);
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1001", "10.0.1.1:8080"), OUT, at(1)), None);
-        assert_eq!(twins.find(PRINT, dnat, OUT, at(TWIN_WINDOW_NS + 1)), None);
+        assert_eq!(twins.find(PRINT, None, dnat, OUT, at(1)), Some((ConnectionId(1), NatSource::Sequence)));
+        assert_eq!(twins.find(PRINT, None, tuple("10.0.0.2:1000", "10.0.1.1:8080"), OUT, at(1)), None);
+        assert_eq!(twins.find(PRINT, None, tuple("10.0.0.1:1001", "10.0.1.1:8080"), OUT, at(1)), None);
+        assert_eq!(twins.find(PRINT, None, dnat, OUT, at(TWIN_WINDOW_NS + 1)), None);
         let weak = Fingerprint { weak: true, ..PRINT };
         twins.note(weak, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), IN, at(0));
-        assert_eq!(twins.find(weak, dnat, OUT, at(WEAK_WINDOW_NS + 1)), None);
+        assert_eq!(twins.find(weak, None, dnat, OUT, at(WEAK_WINDOW_NS + 1)), None);
     }
 
     #[test]
@@ -339,7 +351,17 @@ mod tests {
         let mut twins = Twins::new(8);
         twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:80"), IN, at(0));
         twins.note(PRINT, ConnectionId(2), tuple("10.0.0.1:1000", "10.96.0.2:80"), IN, at(0));
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.0.1.1:8080"), OUT, at(1)), None);
+        assert_eq!(twins.find(PRINT, None, tuple("10.0.0.1:1000", "10.0.1.1:8080"), OUT, at(1)), None);
+    }
+
+    #[test]
+    fn two_callers_with_one_number_are_not_joined_by_where_only_one_was_seen_yet() {
+        // Both entered by pods' devices; of the second nothing more was seen when the first one leaves.
+        let mut twins = Twins::new(8);
+        let (first, second) = (tuple("10.0.0.1:1000", "10.0.1.1:80"), tuple("10.0.0.2:1000", "10.0.1.1:80"));
+        twins.note(PRINT, ConnectionId(1), first, IN, at(0));
+        twins.note(PRINT, ConnectionId(2), second, IN, at(1));
+        assert_eq!(twins.find(PRINT, Some(ConnectionId(1)), first, OUT, at(2)), None);
     }
 
     #[test]
@@ -347,9 +369,9 @@ mod tests {
         let mut twins = Twins::new(8);
         twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.96.0.1:53"), IN, at(0));
         twins.note(PRINT, ConnectionId(1), tuple("10.0.0.1:1000", "10.0.1.1:53"), OUT, at(1));
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.1:1000", "10.96.0.2:53"), IN, at(2)), None);
+        assert_eq!(twins.find(PRINT, None, tuple("10.0.0.1:1000", "10.96.0.2:53"), IN, at(2)), None);
         let other_pod = Passage { interface: InterfaceId(9), ..IN };
-        assert_eq!(twins.find(PRINT, tuple("10.0.0.7:1000", "10.96.0.1:53"), other_pod, at(2)), None);
+        assert_eq!(twins.find(PRINT, None, tuple("10.0.0.7:1000", "10.96.0.1:53"), other_pod, at(2)), None);
     }
 
     #[test]
@@ -358,9 +380,12 @@ mod tests {
         let here = Passage { role: Role::Unknown, direction: Direction::Unknown, ..IN };
         let (one, other) = (tuple("10.0.0.1:1000", "10.0.1.1:53"), tuple("10.0.0.2:1000", "10.0.1.1:53"));
         twins.note(PRINT, ConnectionId(1), one, here, at(0));
-        assert_eq!(twins.find(PRINT, other, here, at(1)), None);
+        assert_eq!(twins.find(PRINT, None, other, here, at(1)), None);
         let routed = Passage { ttl: 63, ..here };
-        assert_eq!(twins.find(PRINT, other, routed, at(1)), Some((ConnectionId(1), NatSource::Sequence)));
+        assert_eq!(
+            twins.find(PRINT, None, other, routed, at(1)),
+            Some((ConnectionId(1), NatSource::Sequence))
+        );
     }
 
     #[test]
@@ -371,7 +396,7 @@ mod tests {
             original,
             reply: tuple("10.0.1.1:8080", "10.0.0.1:1000"),
             zone: 0,
-            over: false,
+            phase: Phase::Open,
         };
         let mut testified = Testified::new(8);
         testified.put(&entry(10));
@@ -393,7 +418,7 @@ mod tests {
         for port in 1..100 {
             let original = tuple(&format!("10.0.0.1:{port}"), "10.96.0.1:80");
             let reply = tuple("10.0.1.1:8080", &format!("10.0.0.1:{port}"));
-            testified.put(&ConntrackEntry { at: at(0), original, reply, zone: 0, over: false });
+            testified.put(&ConntrackEntry { at: at(0), original, reply, zone: 0, phase: Phase::Open });
         }
         assert!(testified.entries.len() <= 4);
         assert!(testified.forgotten > 0);

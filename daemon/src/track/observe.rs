@@ -12,10 +12,9 @@ use super::dns::Exchange;
 use super::event::{Content, Message};
 use super::join::orientation;
 use super::tunnels::Tunnels;
-use super::{Place, Sink, Tracker, l7, rank, sctp};
+use super::{Place, Tracker, l7, rank, sctp};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{Fragment, Icmp, Packet, Tcp, TcpFlags, Transport};
-use crate::tuple::IpProtocol;
+use crate::decode::{Fragment, Packet, Tcp, TcpFlags, Transport};
 
 /// Devices and forms of one connection that are told apart; a node has about three devices on a path.
 const MAX_PATH: usize = 16;
@@ -47,38 +46,12 @@ impl Tracker {
             remeasure(connection, point);
         }
         witness(connection, packet, role, way);
-        if connection.measured == point && !measure(connection, packet, way) {
+        if connection.counting(way) == point && !measure(connection, packet, way) {
             self.stats.messages_dropped += 1;
         }
         if way == Way::Reverse {
             judge_reset(connection, packet);
         }
-    }
-
-    /// An ICMP error about a known connection is evidence for that connection and no connection of its own.
-    pub(super) fn icmp_error(&mut self, packet: &Packet<'_>, sink: Sink<'_>) -> bool {
-        let Transport::Icmp(Icmp { kind, code, quoted: Some(quoted), .. }) = packet.transport else {
-            return false;
-        };
-        let Some(place) = self.known(quoted.tuple) else {
-            return false;
-        };
-        let Some(connection) = self.connections.get_mut(place.slot) else {
-            return false;
-        };
-        let about_client = connection.way_of(place.form, quoted.tuple) == Way::Forward;
-        if !about_client || !unreachable(packet.tuple.protocol, kind, code) {
-            return true;
-        }
-        let sender = Witness::Icmp(packet.tuple.source.ip(), kind, code);
-        connection.observe(Observation::IcmpUnreachable, packet.at, sender);
-        let answered = connection.observed(Observation::Answered);
-        if !answered && matches!(connection.state, State::Opening | State::Unanswered) {
-            connection.state = State::Rejected;
-            connection.emission.over_at = Some(packet.at);
-        }
-        self.reconsider(place.slot, sink);
-        true
     }
 }
 
@@ -105,11 +78,6 @@ fn note_beginning(connection: &mut Connection, form: usize, packet: &Packet<'_>)
 
 fn l7_port(packet: &Packet<'_>) -> bool {
     packet.tuple.source.port() == DNS_PORT || packet.tuple.destination.port() == DNS_PORT
-}
-
-/// Destination unreachable, but for the two that only ask for smaller packets (RFC 792 code 4; RFC 4443 has a type of its own).
-const fn unreachable(protocol: IpProtocol, kind: u8, code: u8) -> bool {
-    matches!((protocol, kind, code), (IpProtocol::ICMP, 3, 0..=3 | 5..) | (IpProtocol::ICMPV6, 1, _))
 }
 
 fn wire_packets(connection: &Connection, packet: &Packet<'_>) -> u64 {
@@ -174,6 +142,7 @@ fn point_of(
         first: packet.at,
         last: packet.at,
         counters: super::connection::Counters::default(),
+        flags: Default::default(),
     });
     connection.order_forms();
     Some(connection.path.len() - 1)
@@ -181,6 +150,10 @@ fn point_of(
 
 fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts) {
     point.counters.way(way).add(counts);
+    if let Transport::Tcp(segment) = packet.transport {
+        let flags = if way == Way::Forward { &mut point.flags.0 } else { &mut point.flags.1 };
+        *flags = flags.with(segment.flags);
+    }
     point.first = point.first.min(packet.at);
     point.last = point.last.max(packet.at);
     point.vlans = packet.vlans;
@@ -200,6 +173,7 @@ pub(super) fn worth(point: &PathPoint) -> (u8, bool, bool, Reverse<InterfaceId>)
 
 fn remeasure(connection: &mut Connection, point: usize) {
     connection.measured = point;
+    connection.aside = None;
     connection.tcp = connection.tcp.map(|tcp| tcp.restarted());
     if !connection.emission.settled {
         connection.emission.waiting.clear();

@@ -254,7 +254,7 @@ macro_rules! packed {
             }
         }
     };
-    (enum $name:ident { $first:ident $(, $value:ident)* }) => {
+    (enum $name:ident { $first:ident $(, $value:ident)* $(,)? }) => {
         impl $crate::track::pack::Packed for $name {
             fn pack(&self, to: &mut $crate::track::pack::Packer) {
                 // Exhaustive, so that no value is forgotten.
@@ -326,6 +326,7 @@ packed!(
         Geneve,
         Gre,
         Erspan,
+        Mpls,
         IpIp,
         Sit,
         Ip6Ip6,

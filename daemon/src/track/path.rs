@@ -6,7 +6,7 @@ use super::connection::{Counters, Way};
 use super::pack::packed;
 use super::tunnels::Tunnels;
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::Vlans;
+use crate::decode::{TcpFlags, Vlans};
 
 /// A device where the connection was seen, in one form and one wrapping.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct PathPoint {
     pub last: UnixNanos,
     /// What passed.
     pub counters: Counters,
+    /// All TCP flags that passed, there and back.
+    pub(super) flags: (TcpFlags, TcpFlags),
 }
 
 impl PathPoint {
@@ -77,4 +79,6 @@ impl PathPoint {
 /// Between what came in and what goes out: where the kernel's log stands.
 pub(super) const UNKNOWN_POSITION: u8 = 3;
 
-packed!(struct PathPoint { interface, role, form, tunnels, vlans, forward_direction, reverse_direction, first, last, counters });
+packed!(struct PathPoint {
+    interface, role, form, tunnels, vlans, forward_direction, reverse_direction, first, last, counters, flags
+});

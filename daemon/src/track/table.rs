@@ -72,6 +72,7 @@ pub(super) struct Table {
     packer: Packer,
     rest_from: usize,
     /// Room of connections that are gone.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are kept, to be given out again")]
     rooms: Vec<Box<Connection>>,
 }
 

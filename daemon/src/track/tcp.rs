@@ -88,7 +88,20 @@ impl Conversation {
         if tcp.flags.has(TcpFlags::ACK) {
             receiver.is_answered(at, tcp);
         }
-        self.next_state(way, tcp, state)
+        self.next_state(way, tcp.flags, state)
+    }
+
+    /// All flags that one side sent past the point that is read. Which end ended it first they do not tell, if both did.
+    pub fn seen_aside(&mut self, way: Way, flags: TcpFlags, state: State) -> State {
+        let ended = flags.has(TcpFlags::FIN) || flags.has(TcpFlags::RST);
+        let other = self.closed_by.take();
+        let state = self.next_state(way, flags, state);
+        match other {
+            Some(_) if ended => self.closed_by = None,
+            Some(_) => self.closed_by = other,
+            None => {}
+        }
+        state
     }
 
     /// Measuring begins anew at another point. What both sides announced stays: it is the same on every device.
@@ -144,8 +157,8 @@ impl Conversation {
         self.syn_ack_at.is_some() && self.server.isn.is_some_and(|isn| after(tcp.acknowledgement, isn))
     }
 
-    fn next_state(&mut self, way: Way, tcp: &Tcp<'_>, state: State) -> State {
-        if tcp.flags.has(TcpFlags::RST) {
+    fn next_state(&mut self, way: Way, flags: TcpFlags, state: State) -> State {
+        if flags.has(TcpFlags::RST) {
             self.closed_by = self.closed_by.or(Some(way));
             // After both FINs an RST is housekeeping, not news.
             return if state == State::Closed { State::Closed } else { State::Reset };
@@ -153,7 +166,7 @@ impl Conversation {
         if matches!(state, State::Reset | State::Closed) {
             return state;
         }
-        if tcp.flags.has(TcpFlags::FIN) {
+        if flags.has(TcpFlags::FIN) {
             self.closed_by = self.closed_by.or(Some(way));
             self.side(way).fin = true;
         }
@@ -161,13 +174,19 @@ impl Conversation {
             (true, true) => State::Closed,
             (true, false) | (false, true) => State::Closing,
             _ if way == Way::Reverse => State::Established,
+            // The answer that the client acknowledges took another way.
+            _ if state == State::Opening && self.syns > 0 && acknowledges(flags) => State::Established,
             _ => state,
         }
     }
 }
 
+const fn acknowledges(flags: TcpFlags) -> bool {
+    flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::SYN)
+}
+
 /// True if sequence number `a` is later than `b` (RFC 9293 section 3.4: modulo 2^32).
-const fn after(a: u32, b: u32) -> bool {
+pub(super) const fn after(a: u32, b: u32) -> bool {
     (b.wrapping_sub(a) as i32) < 0
 }
 

@@ -11,16 +11,19 @@ use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::{
     Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol, Vlans, Wrappings,
 };
-use crate::testimony::{ConntrackEntry, Testimony};
+use crate::testimony::{ConntrackEntry, Phase, Testimony};
 use crate::tuple::{IpProtocol, Tuple};
 
+mod aside;
 mod between;
 mod corpus;
+mod errors;
 mod fragments;
 mod logged;
 mod order;
 mod rest;
 mod reuse;
+mod translations;
 
 const VETH: (u32, Role) = (3, Role::PodVeth);
 const PEER_VETH: (u32, Role) = (4, Role::PodVeth);
@@ -178,8 +181,13 @@ impl World {
     }
 
     fn conntrack(&mut self, original: Tuple, reply: Tuple) {
-        let entry =
-            ConntrackEntry { at: UnixNanos::from_nanos(self.now), original, reply, zone: 0, over: false };
+        let entry = ConntrackEntry {
+            at: UnixNanos::from_nanos(self.now),
+            original,
+            reply,
+            zone: 0,
+            phase: Phase::Open,
+        };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Tracked(entry), sink));
     }
 
@@ -438,19 +446,19 @@ fn the_first_word_about_an_answer_counts_the_answer() {
 
 #[test]
 fn an_entry_of_a_conversation_that_is_over_waits_for_no_packet() {
-    let entry = |over, port| ConntrackEntry {
+    let entry = |phase, port| ConntrackEntry {
         at: UnixNanos::from_nanos(1),
         original: Tuple::new(IpProtocol::TCP, ([10, 0, 0, 1].into(), port), ([10, 96, 0, 1].into(), 80)),
         reply: Tuple::new(IpProtocol::TCP, ([10, 0, 1, 1].into(), 8080), ([10, 0, 0, 1].into(), port)),
         zone: 0,
-        over,
+        phase,
     };
     let mut tracker = Tracker::new(Settings::default());
     for port in 1000..1100 {
-        tracker.testimony(&Testimony::Tracked(entry(true, port)), &mut |_| {});
+        tracker.testimony(&Testimony::Tracked(entry(Phase::Over, port)), &mut |_| {});
     }
     assert_eq!(tracker.testified.waiting(), 0);
-    tracker.testimony(&Testimony::Tracked(entry(false, 1000)), &mut |_| {});
-    tracker.testimony(&Testimony::Tracked(entry(true, 1000)), &mut |_| {});
+    tracker.testimony(&Testimony::Tracked(entry(Phase::Open, 1000)), &mut |_| {});
+    tracker.testimony(&Testimony::Tracked(entry(Phase::Over, 1000)), &mut |_| {});
     assert_eq!(tracker.testified.waiting(), 2, "both forms of the one whose packets may still come");
 }

@@ -433,9 +433,12 @@ pub struct Evidence {
     /// When it was observed.
     #[prost(message, optional, tag = "2")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Device, rule name or ICMP sender: "veth1a2b out", "deny:shop/api-ingress", "10.244.1.1 icmp 3/3".
+    /// Device, rule name or ICMP sender: "veth1a2b out", "deny:shop/api-ingress", "10.244.1.1 icmp 3/4 mtu 1400".
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
+    /// The ICMP error that it is evidence by; absent where it is by something else.
+    #[prost(message, optional, tag = "4")]
+    pub icmp: ::core::option::Option<IcmpError>,
 }
 impl ::prost::Name for Evidence {
     const NAME: &'static str = "Evidence";
@@ -445,6 +448,35 @@ impl ::prost::Name for Evidence {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.Evidence".into()
+    }
+}
+/// An ICMP or ICMPv6 error about a packet of the connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IcmpError {
+    /// Address of its sender: a router, a node, or an end itself.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// Type and code (IANA "ICMP Type Numbers", "ICMPv6 type Numbers"), by the version of the connection's addresses.
+    #[prost(uint32, tag = "2")]
+    pub r#type: u32,
+    #[prost(uint32, tag = "3")]
+    pub code: u32,
+    /// The largest packet, bytes from the IP header on, that fits the way on: of "fragmentation needed" (RFC 1191) and "packet
+    /// too big" (RFC 8201). The smallest that was told. 0: another message, or a router that does not say.
+    #[prost(uint32, tag = "4")]
+    pub mtu: u32,
+    /// It is about a packet of the server's.
+    #[prost(bool, tag = "5")]
+    pub about_reply: bool,
+}
+impl ::prost::Name for IcmpError {
+    const NAME: &'static str = "IcmpError";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.IcmpError".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.IcmpError".into()
     }
 }
 /// A Service that a connection goes through, or may.
@@ -628,6 +660,8 @@ pub enum Reason {
     Correction = 6,
     /// It is over: closed, reset, idle or evicted.
     End = 7,
+    /// An ICMP error told of one of its packets.
+    Icmp = 8,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -644,6 +678,7 @@ impl Reason {
             Self::Periodic => "REASON_PERIODIC",
             Self::Correction => "REASON_CORRECTION",
             Self::End => "REASON_END",
+            Self::Icmp => "REASON_ICMP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -657,6 +692,7 @@ impl Reason {
             "REASON_PERIODIC" => Some(Self::Periodic),
             "REASON_CORRECTION" => Some(Self::Correction),
             "REASON_END" => Some(Self::End),
+            "REASON_ICMP" => Some(Self::Icmp),
             _ => None,
         }
     }
@@ -730,7 +766,7 @@ pub enum NatSource {
     Conntrack = 1,
     /// The same TCP sequence number with one shared end within 5 s.
     Sequence = 2,
-    /// The same DNS id and question, or the same UDP payload and IP id, with one shared end.
+    /// The same DNS id and question, UDP payload and IP id, or ICMP echo, with one shared end.
     Payload = 3,
     /// Told by another node's record through the relay's join.
     Join = 4,
@@ -964,6 +1000,11 @@ pub enum Observation {
     Unanswered = 6,
     /// An RST that came out of the destination's veth: the pod is there, nobody listens.
     ResetByEndpoint = 7,
+    /// A router has no room for a packet of that size, and says how big one may be: ICMP fragmentation needed, ICMPv6 packet
+    /// too big. Where the sender never hears of it, big packets vanish and small ones arrive.
+    PacketTooBig = 8,
+    /// A router gave a packet up that had passed too many of them: ICMP time exceeded in transit.
+    HopsExceeded = 9,
 }
 impl Observation {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -980,6 +1021,8 @@ impl Observation {
             Self::ResetByNetwork => "OBSERVATION_RESET_BY_NETWORK",
             Self::Unanswered => "OBSERVATION_UNANSWERED",
             Self::ResetByEndpoint => "OBSERVATION_RESET_BY_ENDPOINT",
+            Self::PacketTooBig => "OBSERVATION_PACKET_TOO_BIG",
+            Self::HopsExceeded => "OBSERVATION_HOPS_EXCEEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -993,6 +1036,8 @@ impl Observation {
             "OBSERVATION_RESET_BY_NETWORK" => Some(Self::ResetByNetwork),
             "OBSERVATION_UNANSWERED" => Some(Self::Unanswered),
             "OBSERVATION_RESET_BY_ENDPOINT" => Some(Self::ResetByEndpoint),
+            "OBSERVATION_PACKET_TOO_BIG" => Some(Self::PacketTooBig),
+            "OBSERVATION_HOPS_EXCEEDED" => Some(Self::HopsExceeded),
             _ => None,
         }
     }

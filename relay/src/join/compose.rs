@@ -357,12 +357,14 @@ const fn strength(observation: Observation) -> u8 {
     match observation {
         Observation::Unspecified => 0,
         Observation::Unanswered => 1,
-        Observation::ResetByNetwork => 2,
-        Observation::IcmpUnreachable => 3,
-        Observation::Logged => 4,
-        Observation::ResetByEndpoint => 5,
-        Observation::Answered => 6,
-        Observation::Delivered => 7,
+        Observation::PacketTooBig => 2,
+        Observation::HopsExceeded => 3,
+        Observation::ResetByNetwork => 4,
+        Observation::IcmpUnreachable => 5,
+        Observation::Logged => 6,
+        Observation::ResetByEndpoint => 7,
+        Observation::Answered => 8,
+        Observation::Delivered => 9,
     }
 }
 

@@ -236,7 +236,7 @@ fn ten_requests_on_three_nodes_are_ten_connections() {
 #[test]
 fn the_verdict_is_that_of_the_strongest_evidence() {
     let evidence = |observation: Observation| {
-        vec![Evidence { observation: observation.into(), time: at(0.0), detail: String::new() }]
+        vec![Evidence { observation: observation.into(), time: at(0.0), detail: String::new(), icmp: None }]
     };
     let mut nodes = Nodes::default();
     let unanswered = with(seen_by("n1", 5, 0.0), |detail| {

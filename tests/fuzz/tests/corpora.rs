@@ -10,7 +10,8 @@ fn every_input_of_every_corpus_is_taken() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     for target in weir_fuzz::TARGETS {
         let file = root.join(target.name);
-        let corpus = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let corpus =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let mut inputs = 0;
         for line in corpus.lines() {
             (target.run)(&STANDARD.decode(line).unwrap());

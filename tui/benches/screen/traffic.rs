@@ -99,6 +99,7 @@ fn detail(number: u32, client: &str, backend: &str) -> FlowDetail {
             observation: observation.into(),
             time: stamp(number),
             detail: if failed { "deny:shop/api-ingress" } else { "veth9f8e7d6c out" }.to_owned(),
+            icmp: None,
         }],
         services: vec![ServiceRef {
             name: format!("api-{}", number % 20),

@@ -126,6 +126,8 @@ fn verdict(flow: &Flow, detail: &FlowDetail, zone: &TimeZone) -> Vec<Line> {
             Observation::ResetByNetwork => "RST that no pod sent, at",
             Observation::Unanswered => "no answer",
             Observation::ResetByEndpoint => "RST from the pod itself, at",
+            Observation::PacketTooBig => "packet too big for",
+            Observation::HopsExceeded => "out of hops at",
             Observation::Unspecified => "observed",
         };
         let at = clock(evidence.time.as_ref(), zone);

@@ -165,8 +165,12 @@ fn refused_denied_and_unanswered_say_why() {
         let weir = flow.weir.as_mut().unwrap();
         (weir.state, weir.nat) = (state.into(), None);
         weir.path.clear();
-        weir.evidence =
-            vec![Evidence { observation: observation.into(), time: None, detail: detail.to_owned() }];
+        weir.evidence = vec![Evidence {
+            observation: observation.into(),
+            time: None,
+            detail: detail.to_owned(),
+            icmp: None,
+        }];
         connection.sightings = vec![flow.clone()];
         connection
     };

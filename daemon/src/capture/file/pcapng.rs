@@ -158,7 +158,8 @@ impl Section {
                     let ticks = Clock::resolution(exponent)
                         .ok_or(Fault::Damaged("an interface's time resolution is impossible"))?;
                     clock.ticks_per_second = ticks;
-                    clock.nanos_per_tick = u64::try_from(NANOS / ticks).ok().filter(|_| NANOS % ticks == 0);
+                    clock.nanos_per_tick =
+                        u64::try_from(NANOS / ticks).ok().filter(|_| NANOS.is_multiple_of(ticks));
                 }
                 code::IF_TSOFFSET => clock.offset_seconds = value.u64().unwrap_or_default().cast_signed(),
                 _ => {}

@@ -8,7 +8,7 @@ use super::*;
 use crate::capture::Input;
 use crate::capture::record::Recorder;
 use crate::conntrack;
-use crate::testimony::ConntrackEntry;
+use crate::testimony::{ConntrackEntry, Phase};
 use crate::tuple::{IpProtocol, Tuple};
 
 /// Writes fields in one byte order.
@@ -284,7 +284,7 @@ fn netlink_frames_are_taken_apart() {
     let ends = |port| (std::net::IpAddr::from([10, 0, 0, 1]), port);
     let tuple = Tuple::new(IpProtocol::TCP, ends(5), ends(80));
     let at = UnixNanos::from_nanos(7000);
-    let entry = ConntrackEntry { at, original: tuple, reply: tuple.reversed(), zone: 3, over: false };
+    let entry = ConntrackEntry { at, original: tuple, reply: tuple.reversed(), zone: 3, phase: Phase::Open };
     let header = [&[0, 7, 3, 56][..], &[0; 10], &[0, 12]].concat();
     let messages =
         [header.clone(), conntrack::emit_message(&entry, false), conntrack::emit_message(&entry, true)];

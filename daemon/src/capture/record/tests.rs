@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::capture::Role;
 use crate::capture::file::{FileEnd, FileSource};
-use crate::testimony::{ConntrackEntry, LoggedPacket};
+use crate::testimony::{ConntrackEntry, LoggedPacket, Phase};
 use crate::tuple::{IpProtocol, Tuple};
 
 /// One thing of an input, to be compared; batches are taken apart.
@@ -111,7 +111,8 @@ fn tuple() -> impl Strategy<Value = Tuple> {
 fn testimony() -> impl Strategy<Value = Testimony> {
     let entry = (any::<u64>(), tuple(), tuple(), any::<u16>(), any::<bool>());
     let entry = entry.prop_map(|(at, original, reply, zone, gone)| {
-        let entry = ConntrackEntry { at: UnixNanos::from_nanos(at), original, reply, zone, over: false };
+        let entry =
+            ConntrackEntry { at: UnixNanos::from_nanos(at), original, reply, zone, phase: Phase::Open };
         if gone { Testimony::Untracked(entry) } else { Testimony::Tracked(entry) }
     });
     let numbers = (any::<u64>(), any::<u16>(), any::<[u32; 4]>());
@@ -230,7 +231,7 @@ fn labels_read_as_documented() {
 fn another_reader_understands_it() {
     let tuple = Tuple::new(IpProtocol::TCP, ([10, 0, 0, 1].into(), 5), ([10, 0, 0, 2].into(), 80));
     let at = UnixNanos::from_parts(1_700_000_000, 999_999_999);
-    let entry = ConntrackEntry { at, original: tuple, reply: tuple.reversed(), zone: 0, over: false };
+    let entry = ConntrackEntry { at, original: tuple, reply: tuple.reversed(), zone: 0, phase: Phase::Open };
     let veth = Interface { index: 7, name: "veth7".into(), role: Role::PodVeth };
     let frame = Seen::Frame {
         at: at.as_nanos(),

@@ -37,17 +37,21 @@ fn tuple(protocol: IpProtocol, v6: bool) -> impl Strategy<Value = Tuple> {
     })
 }
 
+fn phase() -> impl Strategy<Value = Phase> {
+    prop_oneof![Just(Phase::Opening), Just(Phase::Open), Just(Phase::Over)]
+}
+
 fn entry() -> impl Strategy<Value = ConntrackEntry> {
     (protocol(), any::<bool>())
         .prop_flat_map(|(protocol, v6)| {
-            (tuple(protocol, v6), tuple(protocol, v6), any::<u16>(), any::<u64>(), any::<bool>())
+            (tuple(protocol, v6), tuple(protocol, v6), any::<u16>(), any::<u64>(), phase())
         })
-        .prop_map(|(original, reply, zone, at, over)| ConntrackEntry {
+        .prop_map(|(original, reply, zone, at, phase)| ConntrackEntry {
             at: UnixNanos::from_nanos(at),
             original,
             reply,
             zone,
-            over,
+            phase,
         })
 }
 
@@ -101,12 +105,13 @@ fn kernel_message(state: u8) -> Vec<u8> {
 }
 
 #[test]
-fn only_what_is_kept_for_stragglers_is_over() {
-    let over = |state| match parse_message(&kernel_message(state), UnixNanos::ZERO) {
-        Some(Testimony::Tracked(entry)) => entry.over,
+fn what_is_kept_for_stragglers_is_over_and_what_was_not_answered_is_opening() {
+    let phase = |state| match parse_message(&kernel_message(state), UnixNanos::ZERO) {
+        Some(Testimony::Tracked(entry)) => entry.phase,
         other => panic!("{other:?}"),
     };
-    assert_eq!((0..10).filter(|state| over(*state)).collect::<Vec<u8>>(), [7, 8]);
+    let all = |wanted| (0..10).filter(|state| phase(*state) == wanted).collect::<Vec<u8>>();
+    assert_eq!((all(Phase::Opening), all(Phase::Over)), (vec![1], vec![7, 8]));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::decode::{
     Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol, Vlans, Wrappings,
 };
 use crate::enrich::{Enricher, Interfaces, Settings};
-use crate::testimony::{ConntrackEntry, LoggedPacket, Testimony};
+use crate::testimony::{ConntrackEntry, LoggedPacket, Phase, Testimony};
 use crate::track::{self, Tracker};
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -206,7 +206,8 @@ impl World {
     pub(super) fn conntrack(&mut self, route: &Route) {
         let (first, last) = (tuple(&route[0]), tuple(&route[route.len() - 1]));
         let at = UnixNanos::from_nanos(self.now);
-        let entry = ConntrackEntry { at, original: first, reply: last.reversed(), zone: 0, over: false };
+        let entry =
+            ConntrackEntry { at, original: first, reply: last.reversed(), zone: 0, phase: Phase::Open };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Tracked(entry), sink));
     }
 

@@ -115,3 +115,28 @@ fn an_echo_whose_source_was_translated_is_one_exchange() {
     assert_eq!((ends[0].packets, ends[0].nat, ends[0].points), ((1, 1), Some(NatSource::Payload), 2));
     assert_eq!((ends[1].packets, ends[1].nat, ends[1].points), ((1, 0), None, 1));
 }
+
+#[test]
+fn what_conntrack_says_of_the_next_before_its_syn_is_read_is_not_lost_on_the_last() {
+    // Events come on their own way, before the frames that are held for their order.
+    let entry = |world: &World, phase| ConntrackEntry {
+        at: UnixNanos::from_nanos(world.now),
+        original: tuple(CLIENT, VIP),
+        reply: tuple(BACKEND, CLIENT),
+        zone: 0,
+        phase,
+    };
+    let mut world = World::new();
+    for isn in [100, 70_000] {
+        let opening = Testimony::Tracked(entry(&world, Phase::Opening));
+        world.feed(|tracker, sink| tracker.testimony(&opening, sink));
+        world.conversation(CLIENT, isn);
+        // Late news of what is over.
+        let over = Testimony::Tracked(entry(&world, Phase::Over));
+        world.feed(|tracker, sink| tracker.testimony(&over, sink));
+    }
+    world.wait(SECOND);
+    let ends = world.ends();
+    assert_eq!(ends.len(), 2);
+    assert!(ends.iter().all(|end| end.nat == Some(NatSource::Conntrack)), "{ends:#?}");
+}

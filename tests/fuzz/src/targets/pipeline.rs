@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use weir_cluster::{Cluster, HistoryLimits, UnixNanos};
 use weir_daemon::capture::{Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Loss, Role};
 use weir_daemon::pipeline::{Output, Pipeline};
-use weir_daemon::testimony::{ConntrackEntry, LoggedPacket, Testimony};
+use weir_daemon::testimony::{ConntrackEntry, LoggedPacket, Phase, Testimony};
 use weir_daemon::track::{self, Tracker};
 use weir_daemon::{decode, enrich};
 use weir_proto::place::Place;
@@ -56,7 +56,7 @@ struct Told {
 }
 
 impl Told {
-    fn take(&mut self, output: &Output) {
+    fn take(&mut self, output: &Output<'_>) {
         let Output::Flow(flow) = output else { return };
         self.flows += 1;
         let place = flow.uuid.parse().ok().and_then(Place::from_uuid);
@@ -145,7 +145,8 @@ fn testimony(script: &mut Script<'_>, at: UnixNanos) -> Input {
     let (original, mut reply) = (script.tuple(), script.tuple());
     reply.protocol = original.protocol;
     let kind = script.u8();
-    let entry = ConntrackEntry { at, original, reply, zone: u16::from(kind % 3), over: kind >= 200 };
+    let phase = script.pick(&[Phase::Opening, Phase::Open, Phase::Over]).unwrap_or(Phase::Open);
+    let entry = ConntrackEntry { at, original, reply, zone: u16::from(kind % 3), phase };
     Input::Testimony(if kind.is_multiple_of(2) {
         Testimony::Tracked(entry)
     } else {

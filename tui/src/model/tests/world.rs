@@ -112,8 +112,14 @@ fn detail_of(number: u32) -> FlowDetail {
                 observation: Observation::Delivered.into(),
                 time: stamp(1, 5),
                 detail: "veth9f out".to_owned(),
+                icmp: None,
             },
-            Evidence { observation: Observation::Answered.into(), time: stamp(1, 9), detail: String::new() },
+            Evidence {
+                observation: Observation::Answered.into(),
+                time: stamp(1, 9),
+                detail: String::new(),
+                icmp: None,
+            },
         ],
         services: vec![ServiceRef {
             name: "api".to_owned(),
@@ -174,6 +180,7 @@ pub fn denied(number: u32) -> Connection {
         observation: Observation::Logged.into(),
         time: stamp(1, 7),
         detail: "deny:shop/api\u{1b}[2J".to_owned(),
+        icmp: None,
     }];
     connection
 }

@@ -215,6 +215,8 @@ fn fate(row: &Row<'_>) -> Vec<String> {
             Observation::IcmpUnreachable => "refused by",
             Observation::ResetByNetwork => "reset on the way, at",
             Observation::ResetByEndpoint => "reset by its port, at",
+            Observation::PacketTooBig => "too big for",
+            Observation::HopsExceeded => "out of hops at",
             _ => continue,
         };
         let sentence = format!("{said} {}", escape(&evidence.detail));
