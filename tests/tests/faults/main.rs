@@ -185,7 +185,14 @@ fn a_datagram_to_a_closed_port_is_refused_by_the_pod_itself() {
     let Some(world) = world("a_datagram_to_a_closed_port_is_refused_by_the_pod_itself") else { return };
     let sent = world.client.enter(|| {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.send_to(b"anybody?", (SERVER, 9))?;
+        socket.connect((SERVER, 9))?;
+        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        // The kernel sends no more than some ICMP errors a second, whoever caused them: until it has sent one.
+        let refused = || {
+            let answer = socket.send(b"anybody?").and_then(|_| socket.recv(&mut [0; 8]));
+            answer.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
+        };
+        wait_for("a refusal", DEADLINE, refused)?;
         Ok(socket.local_addr()?.port())
     });
     let refused = has("OBSERVATION_ICMP_UNREACHABLE");
