@@ -70,9 +70,6 @@ impl LinkCounts {
     }
 }
 
-/// Packets that are decoded before the first of them is tracked: what the tracker has of the others' connections comes from
-/// memory at the same time, and not one after the other.
-const AHEAD: usize = 16;
 /// Devices whose own counts are kept; frames of more are counted in all.
 const MAX_DEVICES: usize = 4096;
 
@@ -144,21 +141,12 @@ impl Pipeline {
     }
 
     fn frames(&mut self, batch: &Batch, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
-        let mut frames = batch.frames();
-        let mut ahead = [None; AHEAD];
-        loop {
-            ahead.fill_with(|| frames.find_map(|frame| self.decoded(&frame)));
-            if ahead[0].is_none() {
-                return;
-            }
+        for frame in batch.frames() {
+            let Some((packet, role)) = self.decoded(&frame) else { continue };
             let Self { tracker, enricher, interfaces, .. } = self;
-            let packets = ahead.iter().flatten();
-            tracker.expect(packets.clone().map(|(packet, _)| packet.tuple));
-            for (packet, role) in packets {
-                tracker.packet(packet, *role, &mut |event| {
-                    out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
-                });
-            }
+            tracker.packet(&packet, role, &mut |event| {
+                out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
+            });
         }
     }
 

@@ -196,13 +196,6 @@ impl Tracker {
         }
     }
 
-    /// Packets of these forms are about to come: has what a packet changes of their connections brought into the processor's
-    /// cache. Changes nothing.
-    pub fn expect(&self, forms: impl Iterator<Item = Tuple>) {
-        let slots = forms.filter_map(|tuple| self.index.likely(tuple));
-        std::hint::black_box(slots.map(|slot| self.connections.touch(slot)).fold(0, u64::wrapping_add));
-    }
-
     /// A later piece counts for the connection of the first, and begins none.
     fn later_piece(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
         match self.count_piece(packet, role) {
@@ -244,7 +237,7 @@ impl Tracker {
         }
         let idle = self.timers.is_empty() && self.logged.is_empty();
         let now = if idle { now } else { self.now.max(now) };
-        while let Some(timer) = self.timers.ring(now, &self.connections) {
+        while let Some(timer) = self.timers.ring(now) {
             self.now = self.now.max(timer.due);
             self.fire(timer, sink);
         }

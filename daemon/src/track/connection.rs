@@ -11,7 +11,6 @@ use weir_cluster::UnixNanos;
 pub use super::counters::{Counters, Counts};
 use super::dns::Exchange;
 use super::logged::Passing;
-use super::pack::{Packed, Packer, Unpacker, packed};
 pub use super::path::PathPoint;
 use super::path::UNKNOWN_POSITION;
 use super::tcp::Conversation;
@@ -403,107 +402,6 @@ impl Connection {
             Some(known) if known.source == tuple.source => Way::Forward,
             _ => Way::Reverse,
         }
-    }
-}
-
-packed!(struct ConnectionId(_));
-packed!(
-    enum Way {
-        Forward,
-        Reverse,
-    }
-);
-packed!(
-    enum NatSource {
-        Payload,
-        Sequence,
-        Conntrack,
-    }
-);
-packed!(
-    enum State {
-        Opening,
-        Established,
-        Closing,
-        Closed,
-        Reset,
-        Idle,
-        Unanswered,
-        Rejected,
-        Evicted,
-    }
-);
-packed!(
-    enum Observation {
-        Delivered,
-        Answered,
-        Logged,
-        IcmpUnreachable,
-        ResetByEndpoint,
-        ResetByNetwork,
-        PacketTooBig,
-        HopsExceeded,
-        Unanswered,
-    }
-);
-packed!(
-    enum Verdict {
-        Forwarded,
-        Dropped,
-        Traced,
-    }
-);
-packed!(struct IcmpError { sender, kind, code, mtu, about });
-packed!(struct Evidence { observation, at, witness });
-packed!(struct Gaps { midstream, truncated, capture_loss });
-packed!(struct Emission {
-    settled, settle_at, told_at, told, told_state, told_verdict, correction, ended, merged_into, over_at, due; waiting
-});
-packed!(struct Connection {
-    id, forms, original, backend, nat_source, conntrack, zone, path, measured, aside, state, first_packet, last_packet,
-    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names
-});
-
-impl Packed for Witness {
-    fn pack(&self, to: &mut Packer) {
-        match self {
-            Self::Time => 0_u8.pack(to),
-            Self::Device(interface, direction) => (1_u8, (*interface, *direction)).pack(to),
-            Self::Icmp(error) => {
-                2_u8.pack(to);
-                error.pack(to);
-            }
-            // One whose rules have names is not packed.
-            Self::Rule(_) => 3_u8.pack(to),
-        }
-    }
-
-    fn unpack(from: &mut Unpacker<'_>) -> Self {
-        match u8::unpack(from) {
-            1 => Self::Device(Packed::unpack(from), Packed::unpack(from)),
-            2 => Self::Icmp(Packed::unpack(from)),
-            _ => Self::Time,
-        }
-    }
-}
-
-impl Connection {
-    /// Reads a word of every part that a packet changes.
-    pub(super) fn touch(&self) -> u64 {
-        let point = self.path.first().map_or(0, |point| {
-            point.last.as_nanos() ^ point.counters.forward.packets ^ point.counters.reverse.payload_bytes
-        });
-        let tcp = self.tcp.as_ref().map_or(0, |tcp| tcp.client.retransmissions ^ tcp.server.retransmissions);
-        let form = self.forms.first().map_or(0, |tuple| tuple.source.port() ^ tuple.destination.port());
-        let times = self.last_packet.as_nanos() ^ self.emission.due.as_nanos();
-        let told = self.emission.told.forward.packets ^ self.emission.told.reverse.payload_bytes;
-        let seen = self.evidence.first().map_or(0, |evidence| evidence.at.as_nanos());
-        point ^ u64::from(tcp) ^ u64::from(form) ^ times ^ told ^ seen
-    }
-
-    /// True if all of it can be packed: it has no texts, which few have and none for long.
-    pub(super) fn is_plain(&self) -> bool {
-        self.dns.is_none() && self.rule_names.is_empty() && self.emission.waiting.is_empty()
     }
 }
 

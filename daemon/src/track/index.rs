@@ -72,12 +72,6 @@ impl Index {
         found.map(|entry| entry.place())
     }
 
-    /// The slot that this form most likely has.
-    pub(super) fn likely(&self, tuple: Tuple) -> Option<usize> {
-        let hash = self.hash(tuple);
-        self.forms.find(spread(hash), |entry| entry.hash == hash).map(|entry| entry.slot as usize)
-    }
-
     /// The slot of the connection of that number.
     pub(super) fn slot_of(&self, id: ConnectionId, connections: &Table) -> Option<usize> {
         let is_it = |slot: &u32| connections.glance(*slot as usize).is_some_and(|glance| glance.id == id);

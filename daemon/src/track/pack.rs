@@ -13,6 +13,8 @@ use crate::capture::{Direction, InterfaceId, Role};
 use crate::decode::{Opaque, TcpFlags, Tunnel, TunnelProtocol, Vlans};
 use crate::tuple::{IpProtocol, Tuple};
 
+mod connection;
+
 /// Takes bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {

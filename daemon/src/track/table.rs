@@ -103,14 +103,6 @@ impl Table {
         self.slots.get_mut(slot)?.get_mut()
     }
 
-    /// Reads of a connection what is about to be needed; the sum is worth nothing.
-    pub(super) fn touch(&self, slot: usize) -> u64 {
-        let kept = self.slots.get(slot);
-        let awake = kept.and_then(|kept| kept.awake.get()).map(|awake| awake.touch());
-        let first = || kept?.resting.as_ref()?.first().copied();
-        awake.or_else(|| first().map(u64::from)).unwrap_or_default()
-    }
-
     pub(super) fn glance(&self, slot: usize) -> Option<Glance> {
         self.slots.get(slot)?.glance()
     }

@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use slab::Slab;
 use weir_cluster::UnixNanos;
 
 use super::connection::ConnectionId;
@@ -51,9 +52,8 @@ const fn low(id: ConnectionId) -> u32 {
 pub(super) struct Timers {
     /// Due before the first bin's moment.
     near: BinaryHeap<Reverse<Timer>>,
-    /// Due in the moments from `first` on; a moment's bin is its number's rest.
-    bins: Vec<Vec<Timer>>,
-    binned: usize,
+    /// Due in the moments from `first` on.
+    bins: Bins,
     /// Due after those.
     later: Vec<Timer>,
     /// Number of the first bin's moment since the epoch.
@@ -64,16 +64,57 @@ const fn moment(at: UnixNanos) -> u64 {
     at.as_nanos() >> BIN_SHIFT
 }
 
+/// The bins share one room, so that no bin asks for any of its own: each is a list through it.
+#[derive(Debug)]
+struct Bins {
+    timers: Slab<(Timer, u32)>,
+    heads: Box<[u32; BINS as usize]>,
+}
+
+/// No timer: the end of a list.
+const END: u32 = u32::MAX;
+
+impl Bins {
+    /// The list of a moment: its number's rest.
+    fn head(&mut self, moment: u64) -> &mut u32 {
+        &mut self.heads[(moment % BINS) as usize]
+    }
+
+    fn push(&mut self, timer: Timer) {
+        let head = *self.head(moment(timer.due));
+        let place = self.timers.insert((timer, head));
+        *self.head(moment(timer.due)) = u32::try_from(place).unwrap_or(END);
+    }
+
+    /// Empties the bin of a moment into `sink`.
+    fn drain(&mut self, moment: u64, mut sink: impl FnMut(Timer)) {
+        let mut next = std::mem::replace(self.head(moment), END);
+        while let Some((timer, after)) = self.timers.try_remove(next as usize) {
+            sink(timer);
+            next = after;
+        }
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Timer) -> bool) {
+        let kept: Vec<Timer> =
+            self.timers.iter().map(|(_, (timer, _))| *timer).filter(|timer| keep(timer)).collect();
+        self.timers.clear();
+        self.heads.fill(END);
+        kept.into_iter().for_each(|timer| self.push(timer));
+    }
+}
+
 impl Default for Timers {
     fn default() -> Self {
-        let bins = (0..BINS).map(|_| Vec::new()).collect();
-        Self { near: BinaryHeap::new(), bins, binned: 0, later: Vec::new(), first: 0 }
+        let bins = Bins { timers: Slab::with_capacity(SPARE), heads: Box::new([END; BINS as usize]) };
+        let (near, later) = (BinaryHeap::with_capacity(SPARE), Vec::with_capacity(SPARE));
+        Self { near, bins, later, first: 0 }
     }
 }
 
 impl Timers {
     pub(super) fn len(&self) -> usize {
-        self.near.len() + self.binned + self.later.len()
+        self.near.len() + self.bins.timers.len() + self.later.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -94,19 +135,14 @@ impl Timers {
         if moment < self.first {
             self.near.push(Reverse(timer));
         } else if moment - self.first < BINS {
-            self.bin(moment).push(timer);
-            self.binned += 1;
+            self.bins.push(timer);
         } else {
             self.later.push(timer);
         }
     }
 
-    fn bin(&mut self, moment: u64) -> &mut Vec<Timer> {
-        &mut self.bins[(moment % BINS) as usize]
-    }
-
     /// The next one that is due by now; it is gone then.
-    pub(super) fn ring(&mut self, now: UnixNanos, connections: &Table) -> Option<Timer> {
+    pub(super) fn ring(&mut self, now: UnixNanos) -> Option<Timer> {
         loop {
             if self.near.peek().is_some_and(|Reverse(next)| next.due <= now) {
                 return self.near.pop().map(|Reverse(timer)| timer);
@@ -114,25 +150,18 @@ impl Timers {
             if self.first > moment(now) {
                 return None;
             }
-            self.approach(now, connections);
+            self.approach(now);
         }
     }
 
     /// The first bin's moment has come: its timers are near. Where all bins are empty, it is the next moment of any timer.
-    fn approach(&mut self, now: UnixNanos, connections: &Table) {
-        if self.binned == 0 {
+    fn approach(&mut self, now: UnixNanos) {
+        if self.bins.timers.is_empty() {
             let next = self.later.iter().map(|timer| moment(timer.due)).min();
             self.first = next.unwrap_or(u64::MAX).min(moment(now) + 1);
             return self.sort_later();
         }
-        let mut come = std::mem::take(self.bin(self.first));
-        self.binned -= come.len();
-        // They ring soon: their connections come from memory all at once.
-        let read = come.iter().map(|timer| connections.touch(timer.slot()));
-        std::hint::black_box(read.fold(0, u64::wrapping_add));
-        self.near.extend(come.drain(..).map(Reverse));
-        // Its room serves the moment that takes its place.
-        *self.bin(self.first) = come;
+        self.bins.drain(self.first, |timer| self.near.push(Reverse(timer)));
         self.first += 1;
         if self.first.is_multiple_of(BINS) {
             self.sort_later();
@@ -163,8 +192,7 @@ impl Timers {
             connections.glance(timer.slot()).is_some_and(|connection| timer.is_of(connection))
         };
         self.near.retain(|Reverse(timer)| set(timer));
-        self.bins.iter_mut().for_each(|bin| bin.retain(set));
-        self.binned = self.bins.iter().map(Vec::len).sum();
+        self.bins.retain(set);
         self.later.retain(set);
     }
 }
@@ -179,7 +207,7 @@ mod tests {
         /// Steps of time and timers ahead of it, from nothing to years.
         #[test]
         fn they_ring_in_order_and_in_time(steps in prop::collection::vec((0_u32..60, 0_u32..60, 0_u8..4), 1..200)) {
-            let (mut timers, connections) = (Timers::default(), Table::new(0));
+            let mut timers = Timers::default();
             let mut model = BinaryHeap::new();
             let mut now = 1_700_000_000_000_000_000_u64;
             for (number, (step, ahead, times)) in steps.into_iter().enumerate() {
@@ -190,7 +218,7 @@ mod tests {
                 }
                 now = now.saturating_add(1 << step);
                 let until = UnixNanos::from_nanos(now);
-                while let Some(timer) = timers.ring(until, &connections) {
+                while let Some(timer) = timers.ring(until) {
                     prop_assert_eq!(model.pop(), Some(Reverse(timer)));
                 }
                 prop_assert!(model.peek().is_none_or(|Reverse(next)| next.due > until));
