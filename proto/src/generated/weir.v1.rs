@@ -378,7 +378,7 @@ pub struct Tcp {
     pub resets_forward: u32,
     #[prost(uint32, tag = "21")]
     pub resets_reverse: u32,
-    /// The SYN was answered, and that was never acknowledged.
+    /// The SYN was answered, and that was not acknowledged until now; of a connection that has just begun it may yet be.
     #[prost(bool, tag = "22")]
     pub half_open: bool,
     /// Why it ended; unspecified while it is open.
