@@ -3,6 +3,7 @@
 //! A source hands over batches, so that a thread change costs little a frame; the queue between a live source and the
 //! pipeline is bounded in batches, and what does not fit is dropped newest first and counted. Frames are not decoded here.
 
+mod detail;
 pub mod file;
 pub mod links;
 pub mod live;
@@ -15,6 +16,8 @@ use std::sync::mpsc::SyncSender;
 use weir_cluster::UnixNanos;
 
 use crate::testimony::Testimony;
+
+pub use detail::{Detail, SAMPLE};
 
 /// Number of a device within one run of one source: the ifindex live, drawn anew by the reader of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,6 +150,8 @@ pub enum Input {
     Testimony(Testimony),
     /// So many frames were lost before this point.
     Lost(Loss),
+    /// From here on so much is looked at.
+    Detail(Detail),
 }
 
 /// Where a live source puts what it has. False: the queue was full and the input was dropped, which the source counts.
