@@ -3,6 +3,8 @@
 //! A source hands over batches, so that a thread change costs little a frame; the queue between a live source and the
 //! pipeline is bounded in batches, and what does not fit is dropped newest first and counted. Frames are not decoded here.
 
+#[cfg(feature = "ebpf")]
+pub mod ebpf;
 pub mod file;
 pub mod links;
 pub mod live;
