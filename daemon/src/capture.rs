@@ -6,6 +6,8 @@
 pub mod absent;
 mod batch;
 mod detail;
+#[cfg(feature = "ebpf")]
+pub mod ebpf;
 pub mod file;
 pub mod links;
 pub mod live;
