@@ -5,7 +5,7 @@
 
 pub mod absent;
 mod batch;
-mod detail;
+pub mod detail;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod file;
@@ -23,7 +23,7 @@ use weir_cluster::UnixNanos;
 use crate::testimony::Testimony;
 
 pub use batch::{Batch, Item};
-pub use detail::{Detail, SAMPLE};
+pub use detail::Detail;
 pub use tally::{Progress, Tally};
 
 /// Number of a device within one run of one source: the ifindex live, drawn anew by the reader of files.

@@ -31,7 +31,7 @@ mod tunnels;
 
 use weir_cluster::UnixNanos;
 
-use crate::capture::Role;
+use crate::capture::{Detail, Role, detail};
 use crate::decode::{Fragment, Packet};
 use crate::testimony::Testimony;
 use crate::tuple::Tuple;
@@ -96,6 +96,8 @@ impl Default for Settings {
 pub struct Stats {
     /// Packets taken.
     pub packets: u64,
+    /// Packets that were counted and not followed, to stay within the budget.
+    pub left_out: u64,
     /// Connections begun.
     pub begun: u64,
     /// Connections that ended early for lack of room.
@@ -119,6 +121,7 @@ pub type Sink<'a> = &'a mut dyn FnMut(Event<'_>);
 #[derive(Debug)]
 pub struct Tracker {
     settings: Settings,
+    detail: Detail,
     connections: Table,
     index: Index,
     testified: Testified,
@@ -143,6 +146,7 @@ impl Tracker {
             fragments: Fragments::default(),
             connections: Table::new(settings.rest_from),
             settings,
+            detail: Detail::Full,
             index: Index::default(),
             logged: Waiting::default(),
             timers: Timers::default(),
@@ -175,6 +179,10 @@ impl Tracker {
     /// Takes a packet seen on a device of this role.
     pub fn packet(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
         self.advance(packet.at, sink);
+        if self.is_left_out(packet.tuple) {
+            self.stats.left_out += 1;
+            return;
+        }
         self.stats.packets += 1;
         if packet.fragment == Fragment::Later {
             return self.later_piece(packet, role, sink);
@@ -187,6 +195,20 @@ impl Tracker {
         self.first_piece(packet);
         self.reconsider(place.slot, sink);
         self.claim_logged(sink);
+    }
+
+    /// From now on so much is looked at.
+    pub const fn look_at(&mut self, detail: Detail) {
+        self.detail = detail;
+    }
+
+    /// True for a packet that is only counted.
+    fn is_left_out(&self, tuple: Tuple) -> bool {
+        match self.detail {
+            Detail::Full | Detail::NoPayload | Detail::NoTiming => false,
+            Detail::Sampled => !detail::is_in_sample(tuple) && self.known(tuple).is_none(),
+            Detail::CountersOnly => true,
+        }
     }
 
     /// Of a datagram in pieces, pieces that overtook the first one count now. It may be in pieces itself, or in a tunnel's that is.

@@ -4,6 +4,9 @@
 //! is said on flows and in the status; packets and bytes of what is looked at stay exact on every level but the last.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::tuple::Tuple;
 
 /// A level, from everything to the least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,15 +66,58 @@ impl fmt::Display for Detail {
             Self::NoTiming => {
                 out.write_str("neither messages nor retransmissions, order and windows of TCP are looked at")
             }
-            Self::Sampled => write!(out, "one new connection in {SAMPLE} is followed, the others are only counted"),
+            Self::Sampled => {
+                write!(out, "one new connection in {SAMPLE} is followed, the others are only counted")
+            }
             Self::CountersOnly => out.write_str("no connection is followed, packets are only counted"),
         }
+    }
+}
+
+/// True for a connection that is followed where only some are. By the end with the greater port, which is most often the
+/// client, so that the forms of a connection before and behind a Service's address are judged alike, and on all nodes. The
+/// programs in the kernel (`daemon/ebpf`) reckon the same.
+#[must_use]
+pub fn is_in_sample(tuple: Tuple) -> bool {
+    let (source, destination) = (tuple.source, tuple.destination);
+    let end = if (source.port(), destination.ip()) > (destination.port(), source.ip()) {
+        source
+    } else {
+        destination
+    };
+    let hash = u32::from(end.port())
+        .wrapping_mul(0x9e37_79b1)
+        .wrapping_add(last_word(end).wrapping_mul(0x85eb_ca6b));
+    hash >> (u32::BITS - SAMPLE.trailing_zeros()) == 0
+}
+
+/// The last four bytes of its address.
+fn last_word(end: SocketAddr) -> u32 {
+    match end.ip() {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => (address.to_bits() & u128::from(u32::MAX)) as u32,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_in_sixteen_is_followed_whichever_way_its_packet_goes_and_whoever_answers() {
+        let mut followed = 0;
+        for port in 30_000..40_000_u16 {
+            let client = (IpAddr::from([10, 1, 2, 3]), port);
+            let by_service =
+                Tuple::new(crate::tuple::IpProtocol::TCP, client, (IpAddr::from([10, 96, 0, 1]), 80));
+            let by_pod =
+                Tuple::new(crate::tuple::IpProtocol::TCP, client, (IpAddr::from([10, 1, 7, 9]), 8080));
+            let all = [by_service, by_service.reversed(), by_pod, by_pod.reversed()].map(is_in_sample);
+            assert!(all.iter().all(|one| *one == all[0]), "{port}: {all:?}");
+            followed += u32::from(all[0]);
+        }
+        assert!((500..=750).contains(&followed), "{followed} of 10,000");
+    }
 
     #[test]
     fn levels_are_numbered_in_their_order() {

@@ -126,6 +126,9 @@ impl<W: Write> Recorder<W> {
             Input::Interface(id, interface) => self.interface(*id, interface),
             Input::Testimony(testimony) => self.testimony(testimony),
             Input::Lost(loss) => self.lost(*loss),
+            Input::Detail(detail) => {
+                self.describe(LinkType::ETHERNET, "detail", Label::Detail(*detail));
+            }
         }
         self.flush()
     }

@@ -8,6 +8,7 @@ use weir_proto::weir::v1::{
 
 use super::ends::Ends;
 use super::{Scene, community_id, join_key, path, tcp, text, timestamp};
+use crate::capture::Detail;
 use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
 use crate::track::event::{self, Content, Event};
@@ -137,6 +138,9 @@ fn incomplete(connection: &Connection, old: Vec<i32>) -> Vec<i32> {
         (connection.state == State::Evicted, Incomplete::Evicted),
         (no_handshake, Incomplete::NoHandshake),
         (gaps.capture_loss, Incomplete::CaptureLoss),
+        (gaps.reduced >= Detail::NoPayload, Incomplete::NoPayload),
+        (gaps.reduced >= Detail::NoTiming, Incomplete::NoTiming),
+        (gaps.reduced >= Detail::Sampled, Incomplete::Sampled),
     ];
     text::list(old, table.into_iter().filter(|(lacks, _)| *lacks), |(_, what), _| what.into())
 }

@@ -13,7 +13,12 @@ impl Load {
     }
 
     /// Seconds pass, a look each. Gives the changes, with the second of each.
-    fn pass(&mut self, seconds: u64, cost: impl Fn(Detail) -> u64, resident_bytes: u64) -> Vec<(u64, Detail)> {
+    fn pass(
+        &mut self,
+        seconds: u64,
+        cost: impl Fn(Detail) -> u64,
+        resident_bytes: u64,
+    ) -> Vec<(u64, Detail)> {
         let mut changes = Vec::new();
         for second in 0..seconds {
             self.now += Duration::from_secs(1);

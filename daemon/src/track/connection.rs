@@ -15,7 +15,7 @@ pub use super::path::PathPoint;
 use super::path::UNKNOWN_POSITION;
 use super::tcp::Conversation;
 pub use super::tunnels::{Seen, Tunnels};
-use crate::capture::{Direction, InterfaceId, Role};
+use crate::capture::{Detail, Direction, InterfaceId, Role};
 use crate::decode::{Opaque, TcpFlags};
 use crate::tuple::Tuple;
 
@@ -145,6 +145,8 @@ pub struct Gaps {
     pub truncated: bool,
     /// The capture lost frames while it was open.
     pub capture_loss: bool,
+    /// The least that was looked at while it had packets.
+    pub reduced: Detail,
 }
 
 /// A connection. Its lists have room in place for what is usual: before and behind one DNAT, three devices of a node, seen

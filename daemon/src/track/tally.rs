@@ -32,6 +32,7 @@ impl Tracker {
             return;
         };
         if let Some(connection) = self.connections.get_mut(place.slot) {
+            connection.gaps.reduced = connection.gaps.reduced.max(self.detail);
             add(connection, place.form, tally, role);
         }
         self.reconsider(place.slot, sink);

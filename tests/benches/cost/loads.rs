@@ -58,7 +58,15 @@ impl Load {
 
 fn stream(pods: &Pods, seconds: u64) -> Result<f64> {
     let mut command = pods.client.command("iperf3");
-    command.args(["-J", "-c", &SERVER.to_string(), "-p", &IPERF_PORT.to_string(), "-t", &seconds.to_string()]);
+    command.args([
+        "-J",
+        "-c",
+        &SERVER.to_string(),
+        "-p",
+        &IPERF_PORT.to_string(),
+        "-t",
+        &seconds.to_string(),
+    ]);
     let told: Value = serde_json::from_str(&finished(&mut command)?).context("iperf3's JSON")?;
     let bits = told["end"]["sum_received"]["bits_per_second"].as_f64().context("iperf3 tells no rate")?;
     Ok(bits / 1e9)
@@ -87,7 +95,8 @@ pub struct Servers {
 
 impl Servers {
     pub fn start(pods: &Pods, folder: &Path) -> Result<Self> {
-        let iperf = Running::start(pods.server.command("iperf3").args(["-s", "-p", &IPERF_PORT.to_string()]))?;
+        let iperf =
+            Running::start(pods.server.command("iperf3").args(["-s", "-p", &IPERF_PORT.to_string()]))?;
         let settings = folder.join("nginx.conf");
         std::fs::write(&settings, nginx(folder))?;
         let mut command = pods.server.command("nginx");
@@ -109,6 +118,10 @@ fn nginx(folder: &Path) -> String {
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(text, "{kind}_temp_path {};", folder.join(format!("nginx-{kind}")).display());
     }
-    let _ = writeln!(text, "server {{ listen {HTTP_PORT}; location / {{ return 200 \"{}\"; }} }}\n}}", "x".repeat(600));
+    let _ = writeln!(
+        text,
+        "server {{ listen {HTTP_PORT}; location / {{ return 200 \"{}\"; }} }}\n}}",
+        "x".repeat(600)
+    );
     text
 }

@@ -86,8 +86,11 @@ fn figures(load: Load, taken: &BTreeMap<(Load, Kind), Vec<f64>>) -> Vec<Figure> 
         figures.push(Figure::new(&spread, spread_percent(of(kind)), "%", "half of the rounds lie within"));
         if kind != Kind::Nothing {
             // Each round's own ratio: what a round had to do beside fell on both.
-            let ratios: Vec<f64> =
-                of(kind).iter().zip(of(Kind::Nothing)).map(|(with, without)| with / without * 100.0).collect();
+            let ratios: Vec<f64> = of(kind)
+                .iter()
+                .zip(of(Kind::Nothing))
+                .map(|(with, without)| with / without * 100.0)
+                .collect();
             let what = "of that with nobody watching, the median of the rounds' ratios";
             figures.push(Figure::new(&format!("{name}_share"), median(&ratios), "%", what));
         }

@@ -58,10 +58,30 @@ fn of(kind: Kind, seconds: u64) -> Result<Vec<Figure>> {
     let core = "% of a core";
     Ok(vec![
         Figure::new(&name("idle_cpu"), rest, core, &format!("{by}, no traffic: the daemon's CPU time")),
-        Figure::new(&name("connections_cpu"), connections, core, &format!("{by}, 1,000 new connections/s on two devices")),
-        Figure::new(&name("packets_cpu"), packets, core, &format!("{by}, 10,000 packets/s of one conversation on two devices")),
-        Figure::new(&name("open_resident"), mib(resident), "MiB", &format!("{by}, 50,000 open connections: resident memory")),
-        Figure::new(&name("open_maps"), mib(maps), "MiB", &format!("{by}: memory of its tables in the kernel")),
+        Figure::new(
+            &name("connections_cpu"),
+            connections,
+            core,
+            &format!("{by}, 1,000 new connections/s on two devices"),
+        ),
+        Figure::new(
+            &name("packets_cpu"),
+            packets,
+            core,
+            &format!("{by}, 10,000 packets/s of one conversation on two devices"),
+        ),
+        Figure::new(
+            &name("open_resident"),
+            mib(resident),
+            "MiB",
+            &format!("{by}, 50,000 open connections: resident memory"),
+        ),
+        Figure::new(
+            &name("open_maps"),
+            mib(maps),
+            "MiB",
+            &format!("{by}: memory of its tables in the kernel"),
+        ),
     ])
 }
 
@@ -159,9 +179,9 @@ fn datagrams(pods: &Pods, seconds: u64) -> Result<()> {
 /// Connections that have exchanged nothing yet, both ends of each.
 fn hold_open(pods: &Pods) -> Result<Vec<(TcpStream, TcpStream)>> {
     raise_descriptors()?;
-    let listeners: Vec<TcpListener> = pods.server.enter(|| {
-        (0..OPEN_PORTS).map(|port| Ok(TcpListener::bind((SERVER, PORT + port))?)).collect()
-    })?;
+    let listeners: Vec<TcpListener> = pods
+        .server
+        .enter(|| (0..OPEN_PORTS).map(|port| Ok(TcpListener::bind((SERVER, PORT + port))?)).collect())?;
     pods.client.enter(|| {
         let mut held = Vec::with_capacity(OPEN);
         while held.len() < OPEN {
@@ -177,7 +197,8 @@ fn hold_open(pods: &Pods) -> Result<Vec<(TcpStream, TcpStream)>> {
 fn raise_descriptors() -> Result<()> {
     let wanted = 4 * OPEN as u64;
     let limit = rustix::process::Rlimit { current: Some(wanted), maximum: Some(wanted) };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).context("cannot hold so many connections open")
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+        .context("cannot hold so many connections open")
 }
 
 /// Time a packet in weir's programs, while the kernel counts it, which costs time too.

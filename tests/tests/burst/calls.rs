@@ -37,7 +37,9 @@ pub fn make(client: &Netns, server: &Netns, to: Ipv4Addr, calls: u32) -> Result<
         let callers: Vec<_> = (0..CALLERS)
             .map(|caller| {
                 let mine = (caller..calls).step_by(CALLERS as usize);
-                scope.spawn(move || client.enter(|| mine.map(|number| call(to, number)).collect::<Result<Vec<_>>>()))
+                scope.spawn(move || {
+                    client.enter(|| mine.map(|number| call(to, number)).collect::<Result<Vec<_>>>())
+                })
             })
             .collect();
         let mut made = Vec::with_capacity(calls as usize);
@@ -55,7 +57,8 @@ fn serve(listener: &TcpListener, calls: u32) {
         let _ = stream.and_then(|mut stream| {
             let mut asked = [0; 4];
             stream.read_exact(&mut asked)?;
-            let (more, answer) = (u16::from_be_bytes([asked[0], asked[1]]), u16::from_be_bytes([asked[2], asked[3]]));
+            let (more, answer) =
+                (u16::from_be_bytes([asked[0], asked[1]]), u16::from_be_bytes([asked[2], asked[3]]));
             let mut rest = vec![0; usize::from(more)];
             stream.read_exact(&mut rest)?;
             stream.write_all(&vec![b'x'; usize::from(answer)])

@@ -34,7 +34,8 @@ impl World {
         // The whole burst stays in the daemon's memory, to be read at leisure.
         let memory = ["--ring-flows", "2000000", "--ring-mib", "4096", "--max-connections", "400000"];
         let budget = ["--cpu-budget", "0", "--memory-budget-mib", "0", "--no-conntrack"];
-        let weir = Watched::start(&pods.node, folder.path(), "node", &[&memory[..], &budget, flags].concat())?;
+        let weir =
+            Watched::start(&pods.node, folder.path(), "node", &[&memory[..], &budget, flags].concat())?;
         let world = Self { weir, pods, _folder: folder };
         wait_for("datagrams to be seen on both devices", DEADLINE, || {
             world.pods.send_datagram().ok()?;
@@ -69,15 +70,15 @@ fn assert_all_told(made: &[Call], told: &Told) {
     assert_eq!(by_port.len(), made.len(), "as many pairs of ports as calls");
     for call in made {
         let found = by_port.get(&(call.client_port, call.server_port)).map_or(&[][..], Vec::as_slice);
-        let bytes: Vec<(u64, u64)> = found.iter().map(|it| (it.payload_forward, it.payload_reverse)).collect();
+        let bytes: Vec<(u64, u64)> =
+            found.iter().map(|it| (it.payload_forward, it.payload_reverse)).collect();
         assert_eq!(bytes, [(call.sent, call.received)], "{call:?}");
     }
 }
 
 #[test]
 fn none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf() {
-    let Some(world) =
-        world("none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf", &["--source", "ebpf"])
+    let Some(world) = world("none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf", &["--source", "ebpf"])
     else {
         return;
     };

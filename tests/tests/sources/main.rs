@@ -88,14 +88,24 @@ fn a_kernel_without_its_types_still_gives_frames_and_says_what_it_lacks() {
     let Some(world) = world("a_kernel_without_its_types_still_gives_frames_and_says_what_it_lacks") else {
         return;
     };
-    let before = ["unshare", "--mount", "sh", "-c", "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$@\"", "sh"];
+    let before = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$@\"",
+        "sh",
+    ];
     let log = world.folder.path().join("node.log");
     let _daemon = Running::logging(&mut world.daemon(&before, &["--source", "auto"]), &log).unwrap();
     answering(&world.socket()).unwrap();
     let notices = wait_for("a notice of the missing types", DEADLINE, || {
         let status = ask(&world.socket(), &["status"]).ok()?.into_iter().next()?;
         let notices: Vec<String> = serde_json::from_value(status["weir"]["notices"].clone()).ok()?;
-        let about = notices.into_iter().filter(|notice| notice.contains("/sys/kernel/btf/vmlinux")).collect::<Vec<_>>();
+        let about = notices
+            .into_iter()
+            .filter(|notice| notice.contains("/sys/kernel/btf/vmlinux"))
+            .collect::<Vec<_>>();
         (!about.is_empty()).then_some(about)
     })
     .unwrap();
@@ -118,10 +128,20 @@ fn a_program_that_the_verifier_refuses_is_told_with_its_last_word() {
 fn refused_object(folder: &Path) -> PathBuf {
     let object = folder.join("refused.bpf.o");
     let source = weir_tests::root().join("daemon/ebpf/tcx.bpf.c");
-    let clang = ["clang", "clang-19", "clang-14"].into_iter().find(|clang| Command::new(clang).arg("--version").output().is_ok());
+    let clang = ["clang", "clang-19", "clang-14"]
+        .into_iter()
+        .find(|clang| Command::new(clang).arg("--version").output().is_ok());
     let ended = finish(
         Command::new(clang.unwrap())
-            .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-DWEIR_REFUSED", "-I/usr/include/x86_64-linux-gnu"])
+            .args([
+                "-g",
+                "-O2",
+                "-target",
+                "bpf",
+                "-mcpu=v3",
+                "-DWEIR_REFUSED",
+                "-I/usr/include/x86_64-linux-gnu",
+            ])
             .arg("-c")
             .arg(source)
             .arg("-o")

@@ -178,7 +178,7 @@ impl Section {
             Some(Label::Device { id, .. } | Label::More { id }) => {
                 *self.recorded.entry(id).or_insert_with(|| ids.draw())
             }
-            Some(Label::Losses | Label::Testimony) => InterfaceId(u32::MAX),
+            Some(Label::Losses | Label::Testimony | Label::Detail(_)) => InterfaceId(u32::MAX),
             None => ids.draw(),
         }
     }
@@ -292,6 +292,7 @@ fn announcement(
 ) -> Option<Content> {
     let (index, role) = match described.label {
         Some(Label::Device { ifindex, role, .. }) => (ifindex, role),
+        Some(Label::Detail(detail)) => return Some(Content::Detail(detail)),
         Some(_) => return None,
         None if described.link == LinkType::NETLINK => return None,
         None => (0, Role::Unknown),

@@ -2,13 +2,13 @@
 //!
 //! In `if_description` of an interface:
 //! `weir: id=3 ifindex=7 role=pod-veth` a device, announced here; `weir: id=3` further frames of it, of another link type or
-//! never announced; `weir: losses` the interface whose statistics count lost frames; `weir: testimony` the kernel's messages.
+//! never announced; `weir: detail=2` no device, from here on so much is looked at; `weir: losses` the interface whose statistics count lost frames; `weir: testimony` the kernel's messages.
 //! In the section's comment: `weir: run=1700000000000 node=worker-1`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::capture::Role;
+use crate::capture::{Detail, Role};
 
 const MARK: &str = "weir: ";
 
@@ -33,6 +33,8 @@ pub(in crate::capture) enum Label {
     Losses,
     /// The kernel's testimony.
     Testimony,
+    /// From here on so much is looked at.
+    Detail(Detail),
 }
 
 impl fmt::Display for Label {
@@ -45,6 +47,7 @@ impl fmt::Display for Label {
             Self::More { id } => write!(out, "{MARK}id={id}"),
             Self::Losses => write!(out, "{MARK}losses"),
             Self::Testimony => write!(out, "{MARK}testimony"),
+            Self::Detail(detail) => write!(out, "{MARK}detail={}", detail.level()),
         }
     }
 }
@@ -57,6 +60,11 @@ impl FromStr for Label {
         match *words {
             ["losses"] => Ok(Self::Losses),
             ["testimony"] => Ok(Self::Testimony),
+            [word] if word.starts_with("detail=") => {
+                let level: u32 = number(word, "detail=")?;
+                let known = Detail::ALL.into_iter().find(|detail| detail.level() == level);
+                known.map(Self::Detail).ok_or(NotALabel)
+            }
             [id] => Ok(Self::More { id: number(id, "id=")? }),
             [id, ifindex, role] => {
                 let word = role.strip_prefix("role=").ok_or(NotALabel)?;

@@ -8,8 +8,8 @@ use pcap_parser::{Block, PcapBlockOwned, PcapError, PcapNGReader};
 use proptest::prelude::*;
 
 use super::*;
-use crate::capture::Role;
 use crate::capture::file::{FileEnd, FileSource};
+use crate::capture::{Detail, Role};
 use crate::testimony::{ConntrackEntry, LoggedPacket, Phase};
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -20,6 +20,7 @@ enum Seen {
     Interface(u32, Interface),
     Testimony(Testimony),
     Lost(Loss),
+    Detail(Detail),
 }
 
 impl Seen {
@@ -34,6 +35,7 @@ impl Seen {
             Self::Interface(id, interface) => Input::Interface(InterfaceId(id), interface),
             Self::Testimony(testimony) => Input::Testimony(testimony),
             Self::Lost(loss) => Input::Lost(loss),
+            Self::Detail(detail) => Input::Detail(detail),
         }
     }
 }
@@ -59,6 +61,7 @@ fn seen<'a>(inputs: impl IntoIterator<Item = &'a Input>) -> Vec<Seen> {
             Input::Interface(id, interface) => seen.push(Seen::Interface(number(*id), interface.clone())),
             Input::Testimony(testimony) => seen.push(Seen::Testimony(testimony.clone())),
             Input::Lost(loss) => seen.push(Seen::Lost(*loss)),
+            Input::Detail(detail) => seen.push(Seen::Detail(*detail)),
         }
     }
     seen
@@ -150,8 +153,8 @@ fn inputs() -> impl Strategy<Value = Vec<Seen>> {
         Seen::Interface(id, Interface { index, name: name.into(), role })
     });
     let lost = (any::<u64>(), any::<u64>()).prop_map(|(kernel, queue)| Seen::Lost(Loss { kernel, queue }));
-    let input =
-        prop_oneof![4 => frame(), 1 => interface, 2 => testimony().prop_map(Seen::Testimony), 1 => lost];
+    let detail = (0..5_u32).prop_map(|level| Seen::Detail(Detail::of_level(level)));
+    let input = prop_oneof![4 => frame(), 1 => interface, 2 => testimony().prop_map(Seen::Testimony), 1 => lost, 1 => detail];
     prop::collection::vec(input, 0..40)
 }
 

@@ -3,6 +3,7 @@
 //! Texts are not: few connections have any, and none for long. Such a one is not packed at all.
 
 use super::{Packed, Packer, Unpacker, packed};
+use crate::capture::Detail;
 use crate::track::connection::{
     Connection, ConnectionId, Emission, Evidence, Gaps, IcmpError, NatSource, Observation, State, Verdict,
     Way, Witness,
@@ -57,7 +58,16 @@ packed!(
 );
 packed!(struct IcmpError { sender, kind, code, mtu, about });
 packed!(struct Evidence { observation, at, witness });
-packed!(struct Gaps { midstream, truncated, capture_loss });
+packed!(struct Gaps { midstream, truncated, capture_loss, reduced });
+packed!(
+    enum Detail {
+        Full,
+        NoPayload,
+        NoTiming,
+        Sampled,
+        CountersOnly,
+    }
+);
 packed!(struct Emission {
     settled, settle_at, told_at, told, told_state, told_verdict, correction, ended, merged_into, over_at, due; waiting
 });
