@@ -9,6 +9,7 @@ mod aside;
 pub mod connection;
 mod counters;
 mod dns;
+pub mod dropped;
 mod emit;
 pub mod event;
 mod fragments;
@@ -17,6 +18,7 @@ mod index;
 mod join;
 pub mod l7;
 mod logged;
+mod named;
 pub mod nat;
 mod observe;
 mod pack;
@@ -37,7 +39,7 @@ use connection::{Connection, ConnectionId};
 use event::Event;
 use fragments::Fragments;
 use index::{Index, Place};
-use logged::Waiting;
+use named::Unclaimed;
 use nat::{Testified, Twins};
 use table::Table;
 use timer::Timers;
@@ -104,6 +106,8 @@ pub struct Stats {
     pub unmatched: u64,
     /// Logged packets of which no frame was seen.
     pub logged_unseen: u64,
+    /// Dropped packets of which no frame was seen.
+    pub dropped_unseen: u64,
     /// Messages of application protocols that were not told for lack of room.
     pub messages_dropped: u64,
 }
@@ -120,7 +124,7 @@ pub struct Tracker {
     testified: Testified,
     twins: Twins,
     fragments: Fragments,
-    logged: Waiting,
+    unclaimed: Unclaimed,
     timers: Timers,
     now: UnixNanos,
     next_id: u64,
@@ -140,7 +144,7 @@ impl Tracker {
             connections: Table::new(settings.rest_from),
             settings,
             index: Index::default(),
-            logged: Waiting::default(),
+            unclaimed: Unclaimed::default(),
             timers: Timers::default(),
             now: UnixNanos::from_nanos(0),
             next_id: 1,
@@ -182,7 +186,7 @@ impl Tracker {
         self.count(place, packet, role);
         self.first_piece(packet);
         self.reconsider(place.slot, sink);
-        self.claim_logged(sink);
+        self.claim_named(sink);
     }
 
     /// Of a datagram in pieces, pieces that overtook the first one count now. It may be in pieces itself, or in a tunnel's that is.
@@ -216,10 +220,11 @@ impl Tracker {
         match testimony {
             Testimony::Tracked(entry) => {
                 self.tracked(entry, sink);
-                self.claim_logged(sink);
+                self.claim_named(sink);
             }
             Testimony::Untracked(entry) => self.testified.drop_entry(entry),
-            Testimony::Logged(logged) => self.logged(logged, sink),
+            Testimony::Logged(logged) => self.named(logged, sink),
+            Testimony::Dropped(dropped) => self.named(dropped, sink),
         }
     }
 
@@ -235,7 +240,7 @@ impl Tracker {
         if now.plus_nanos(10 * SECOND) < self.now {
             self.restart_timers(now);
         }
-        let idle = self.timers.is_empty() && self.logged.is_empty();
+        let idle = self.timers.is_empty() && self.unclaimed.is_empty();
         let now = if idle { now } else { self.now.max(now) };
         while let Some(timer) = self.timers.ring(now) {
             self.now = self.now.max(timer.due);
@@ -243,12 +248,12 @@ impl Tracker {
         }
         self.now = now;
         self.stats.unmatched += self.fragments.expire(now);
-        self.expire_logged(sink);
+        self.expire_named(sink);
     }
 
     /// Tells every connection's end, as when a capture file is over. The table is empty after it.
     pub fn finish(&mut self, sink: Sink<'_>) {
-        self.tell_all_logged(sink);
+        self.tell_all_named(sink);
         // Of a big table even this list is felt: it has no more room than it needs.
         let mut open: Vec<(ConnectionId, u32)> = Vec::with_capacity(self.connections.len());
         open.extend(
@@ -273,7 +278,7 @@ impl Tracker {
             connection.emission.over_at = connection.emission.over_at.map(|at| at.min(now));
             self.timers.set(now, connection.id, slot);
         }
-        self.logged.set_back(now);
+        self.unclaimed.set_back(now);
         self.now = now;
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use weir_proto::weir::v1::{LinkStatus, ServerStatus};
+use weir_proto::weir::v1::{KernelDropStatus, LinkStatus, ServerStatus};
 
 use crate::pipeline::LinkCounts;
 
@@ -31,6 +31,7 @@ pub struct Status {
     pub undecodable: AtomicU64,
     notices: ArcSwap<BTreeMap<&'static str, String>>,
     links: ArcSwap<Vec<LinkStatus>>,
+    kernel_drops: ArcSwap<Vec<KernelDropStatus>>,
 }
 
 impl Status {
@@ -70,6 +71,11 @@ impl Status {
         self.links.load().to_vec()
     }
 
+    /// Says how many packets the kernel gave up, by reason.
+    pub fn tell_kernel_drops(&self, drops: Vec<KernelDropStatus>) {
+        self.kernel_drops.store(Arc::new(drops));
+    }
+
     /// As on the wire, without what the ring and the daemon's run know.
     pub(super) fn snapshot(&self) -> ServerStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -83,6 +89,7 @@ impl Status {
             undecodable: read(&self.undecodable),
             notices: self.notices.load().values().cloned().collect(),
             links: self.links(),
+            kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()
         }
     }
