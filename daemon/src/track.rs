@@ -10,6 +10,7 @@ mod aside;
 pub mod connection;
 mod counters;
 mod dns;
+pub mod dropped;
 mod emit;
 pub mod event;
 mod fragments;
@@ -18,6 +19,7 @@ mod index;
 mod join;
 pub mod l7;
 mod logged;
+mod named;
 pub mod nat;
 mod observe;
 mod pack;
@@ -39,7 +41,7 @@ use connection::{Connection, ConnectionId};
 use event::Event;
 use fragments::Fragments;
 use index::{Index, Place};
-use logged::Waiting;
+use named::Unclaimed;
 use nat::{Testified, Twins};
 use table::Table;
 use timer::Timers;
@@ -110,6 +112,8 @@ pub struct Stats {
     pub unmatched: u64,
     /// Logged packets of which no frame was seen.
     pub logged_unseen: u64,
+    /// Dropped packets of which no frame was seen.
+    pub dropped_unseen: u64,
     /// Messages of application protocols that were not told for lack of room.
     pub messages_dropped: u64,
 }
@@ -127,7 +131,7 @@ pub struct Tracker {
     testified: Testified,
     twins: Twins,
     fragments: Fragments,
-    logged: Waiting,
+    unclaimed: Unclaimed,
     timers: Timers,
     now: UnixNanos,
     next_id: u64,
@@ -148,7 +152,7 @@ impl Tracker {
             settings,
             detail: Detail::Full,
             index: Index::default(),
-            logged: Waiting::default(),
+            unclaimed: Unclaimed::default(),
             timers: Timers::default(),
             now: UnixNanos::from_nanos(0),
             next_id: 1,
@@ -194,7 +198,7 @@ impl Tracker {
         self.count(place, packet, role);
         self.first_piece(packet);
         self.reconsider(place.slot, sink);
-        self.claim_logged(sink);
+        self.claim_named(sink);
     }
 
     /// From now on so much is looked at.
@@ -242,10 +246,11 @@ impl Tracker {
         match testimony {
             Testimony::Tracked(entry) => {
                 self.tracked(entry, sink);
-                self.claim_logged(sink);
+                self.claim_named(sink);
             }
             Testimony::Untracked(entry) => self.testified.drop_entry(entry),
-            Testimony::Logged(logged) => self.logged(logged, sink),
+            Testimony::Logged(logged) => self.named(logged, sink),
+            Testimony::Dropped(dropped) => self.named(dropped, sink),
         }
     }
 
@@ -261,7 +266,7 @@ impl Tracker {
         if now.plus_nanos(10 * SECOND) < self.now {
             self.restart_timers(now);
         }
-        let idle = self.timers.is_empty() && self.logged.is_empty();
+        let idle = self.timers.is_empty() && self.unclaimed.is_empty();
         let now = if idle { now } else { self.now.max(now) };
         while let Some(timer) = self.timers.ring(now) {
             self.now = self.now.max(timer.due);
@@ -269,12 +274,12 @@ impl Tracker {
         }
         self.now = now;
         self.stats.unmatched += self.fragments.expire(now);
-        self.expire_logged(sink);
+        self.expire_named(sink);
     }
 
     /// Tells every connection's end, as when a capture file is over. The table is empty after it.
     pub fn finish(&mut self, sink: Sink<'_>) {
-        self.tell_all_logged(sink);
+        self.tell_all_named(sink);
         // Of a big table even this list is felt: it has no more room than it needs.
         let mut open: Vec<(ConnectionId, u32)> = Vec::with_capacity(self.connections.len());
         open.extend(
@@ -299,7 +304,7 @@ impl Tracker {
             connection.emission.over_at = connection.emission.over_at.map(|at| at.min(now));
             self.timers.set(now, connection.id, slot);
         }
-        self.logged.set_back(now);
+        self.unclaimed.set_back(now);
         self.now = now;
     }
 

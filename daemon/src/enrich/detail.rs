@@ -7,7 +7,7 @@ use weir_proto::weir::v1::{
 };
 
 use super::ends::Ends;
-use super::{Scene, community_id, join_key, path, tcp, text, timestamp};
+use super::{Scene, community_id, drops, join_key, path, tcp, text, timestamp};
 use crate::capture::Detail;
 use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
@@ -46,6 +46,8 @@ pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>, old: &mut FlowDet
         icmp_id: if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 },
         entry_key: entry_key(connection, ends),
         merged_into: connection.merged_into().map_or(0, |into| into.0),
+        kernel_drops: drops::of(connection, take(&mut old.kernel_drops)),
+        kernel_drops_more: connection.drops_more(),
         carries: text::of(connection.opaque.map_or("", Opaque::name), take(&mut old.carries)),
     }
 }

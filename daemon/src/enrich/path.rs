@@ -124,6 +124,7 @@ pub(super) fn evidence(interfaces: &Interfaces, evidence: &Evidence, old: v1::Ev
         Witness::Device(id, direction) => place(interfaces, *id, *direction, old.detail),
         Witness::Rule(prefix) => text::of(prefix, old.detail),
         Witness::Icmp(error) => icmp_in_words(error),
+        Witness::Kernel(cause) => text::written(&**cause, old.detail),
         Witness::Time => text::of("", old.detail),
     };
     let icmp = match &evidence.witness {
@@ -158,6 +159,7 @@ const fn observation(observation: Observation) -> v1::Observation {
     match observation {
         Observation::Delivered => v1::Observation::Delivered,
         Observation::Answered => v1::Observation::Answered,
+        Observation::KernelDrop => v1::Observation::KernelDrop,
         Observation::Logged => v1::Observation::Logged,
         Observation::IcmpUnreachable => v1::Observation::IcmpUnreachable,
         Observation::ResetByEndpoint => v1::Observation::ResetByEndpoint,

@@ -1,15 +1,30 @@
 //! `Flow.Summary`: one line about a flow, in the form that Hubble's printers show unchanged.
 
+use std::fmt::Write as _;
+
 use weir_proto::flow::{Dns, Flow, IcmPv4, IcmPv6, L7FlowType, TcpFlags, layer4, layer7};
 
 use super::text;
+use crate::track::connection::{KernelDrop, Way};
 
-pub(super) fn of(flow: &Flow, old: String) -> String {
+/// `stopped_by` is what the kernel did to it, on a flow that is about the connection.
+pub(super) fn of(flow: &Flow, stopped_by: Option<&KernelDrop>, old: String) -> String {
     if let Some(l7) = &flow.l7
         && let Some(layer7::Record::Dns(dns)) = &l7.record
     {
         return if l7.r#type == i32::from(L7FlowType::Request) { query(dns) } else { answer(dns) };
     }
+    let mut summary = protocol(flow, old);
+    if let Some(drop) = stopped_by {
+        let before = if summary.is_empty() { "" } else { "; " };
+        let what = if drop.way == Way::Reverse { "answer " } else { "" };
+        // Writing into a text cannot fail.
+        let _ = write!(summary, "{before}{what}dropped by the kernel: {}", drop.cause);
+    }
+    summary
+}
+
+fn protocol(flow: &Flow, old: String) -> String {
     match flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref()) {
         Some(layer4::Protocol::Tcp(tcp)) => tcp_flags(&tcp.flags.unwrap_or_default(), old),
         Some(layer4::Protocol::Udp(_)) => text::of("UDP", old),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use weir_proto::weir::v1::{Cost, LinkStatus, ServerStatus, Source};
+use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, ServerStatus, Source};
 
 use crate::pipeline::LinkCounts;
 
@@ -35,6 +35,7 @@ pub struct Status {
     links: ArcSwap<Vec<LinkStatus>>,
     cost: ArcSwapOption<Cost>,
     source: ArcSwapOption<Source>,
+    kernel_drops: ArcSwap<Vec<KernelDropStatus>>,
 }
 
 impl Status {
@@ -84,6 +85,11 @@ impl Status {
         self.links.load().to_vec()
     }
 
+    /// Says how many packets the kernel gave up, by reason.
+    pub fn tell_kernel_drops(&self, drops: Vec<KernelDropStatus>) {
+        self.kernel_drops.store(Arc::new(drops));
+    }
+
     /// As on the wire, without what the ring and the daemon's run know.
     pub(super) fn snapshot(&self) -> ServerStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -99,6 +105,7 @@ impl Status {
             links: self.links(),
             cost: self.cost.load().as_deref().cloned(),
             source: self.source.load().as_deref().cloned(),
+            kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()
         }
     }

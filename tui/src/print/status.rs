@@ -89,6 +89,15 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
             grouped(link.not_ip),
         )?;
     }
+    for drop in &weir.kernel_drops {
+        writeln!(
+            out,
+            "Kernel drops {}: {} packets, {} told one by one",
+            escape(&drop.reason),
+            grouped(drop.packets),
+            grouped(drop.told),
+        )?;
+    }
     for peer in &weir.peers {
         writeln!(out, "Node {}", peer_line(peer))?;
     }
@@ -207,6 +216,20 @@ mod tests {
         added(&weir, &mut out).unwrap();
         let expected = "Link cni0: 1,234 of ARP, 5 of neighbour discovery, 6 of multicast membership, \
             7 of other protocols than IP\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_node_whose_kernel_dropped_more_than_it_told_of() {
+        let drop = weir_proto::weir::v1::KernelDropStatus {
+            reason: "NETFILTER_DROP".to_owned(),
+            packets: 50_321,
+            told: 1000,
+        };
+        let weir = ServerStatus { kernel_drops: vec![drop], ..ServerStatus::default() };
+        let mut out = Vec::new();
+        added(&weir, &mut out).unwrap();
+        let expected = "Kernel drops NETFILTER_DROP: 50,321 packets, 1,000 told one by one\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::capture::file::{FileEnd, FileSource};
 use crate::capture::{Detail, Role};
-use crate::testimony::{ConntrackEntry, LoggedPacket, Phase};
+use crate::testimony::{ConntrackEntry, Device, DropSite, DroppedPacket, LoggedPacket, Owner, Phase};
 use crate::tuple::{IpProtocol, Tuple};
 
 /// One thing of an input, to be compared; batches are taken apart.
@@ -134,7 +134,25 @@ fn testimony() -> impl Strategy<Value = Testimony> {
             packet,
         })
     });
-    prop_oneof![entry, logged]
+    prop_oneof![entry, logged, dropped()]
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    (any::<u32>(), "[^ :/\0]{1,15}").prop_map(|(ifindex, name)| Device { ifindex, name: name.into() })
+}
+
+fn dropped() -> impl Strategy<Value = Testimony> {
+    let packet = prop::collection::vec(any::<u8>(), 0..90);
+    let site = (prop::option::of(device()), prop::option::of(device()));
+    (any::<u64>(), "[A-Z0-9_]{1,20}", site, packet).prop_map(|(at, reason, (device, pod), packet)| {
+        let owner = pod.map_or(Owner::Node, Owner::Pod);
+        Testimony::Dropped(DroppedPacket {
+            at: UnixNanos::from_nanos(at),
+            reason: reason.into(),
+            site: DropSite { owner, device },
+            packet,
+        })
+    })
 }
 
 fn frame() -> impl Strategy<Value = Seen> {
@@ -221,11 +239,24 @@ fn a_recording_names_its_node_and_run() {
 fn labels_read_as_documented() {
     let device = Label::Device { id: 3, ifindex: 7, role: Role::PodVeth };
     assert_eq!(device.to_string(), "weir: id=3 ifindex=7 role=pod-veth");
-    for label in [device, Label::More { id: 3 }, Label::Losses, Label::Testimony] {
+    for label in [device, Label::More { id: 3 }, Label::Losses, Label::Testimony, Label::Drops] {
         assert_eq!(label.to_string().parse(), Ok(label));
     }
     for other in ["", "weir: ", "eth0", "weir: id=x", "weir: id=1 ifindex=2 role=king", "weir: id=1 b"] {
         assert_eq!(other.parse::<Label>(), Err(NotALabel), "{other:?}");
+    }
+}
+
+#[test]
+fn a_dropped_packet_reads_as_documented() {
+    let device = |ifindex, name: &str| Device { ifindex, name: name.into() };
+    let site = DropSite { owner: Owner::Pod(device(17, "veth1a2b")), device: Some(device(2, "eth0")) };
+    let dropped = Dropped { reason: "NETFILTER_DROP".into(), site };
+    assert_eq!(dropped.to_string(), "weir: dropped NETFILTER_DROP device=2:eth0 pod=17:veth1a2b");
+    for other in
+        ["", "weir: dropped ", "dropped X", "weir: dropped X pod=1", "weir: dropped X pod=1:a device=2:b"]
+    {
+        assert_eq!(other.parse::<Dropped>(), Err(NotALabel), "{other:?}");
     }
 }
 

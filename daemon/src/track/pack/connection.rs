@@ -40,6 +40,7 @@ packed!(
     enum Observation {
         Delivered,
         Answered,
+        KernelDrop,
         Logged,
         IcmpUnreachable,
         ResetByEndpoint,
@@ -73,7 +74,7 @@ packed!(struct Emission {
 });
 packed!(struct Connection {
     id, forms, original, backend, nat_source, conntrack, zone, path, measured, aside, state, first_packet, last_packet,
-    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names
+    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names, drops
 });
 
 impl Packed for Witness {
@@ -85,8 +86,8 @@ impl Packed for Witness {
                 2_u8.pack(to);
                 error.pack(to);
             }
-            // One whose rules have names is not packed.
-            Self::Rule(_) => 3_u8.pack(to),
+            // One whose rules have names, or whose packets the kernel dropped, is not packed.
+            Self::Rule(_) | Self::Kernel(_) => 3_u8.pack(to),
         }
     }
 
@@ -102,6 +103,9 @@ impl Packed for Witness {
 impl Connection {
     /// True if all of it can be packed: it has no texts, which few have and none for long.
     pub(in crate::track) fn is_plain(&self) -> bool {
-        self.dns.is_none() && self.rule_names.is_empty() && self.emission.waiting.is_empty()
+        self.dns.is_none()
+            && self.rule_names.is_empty()
+            && self.drops.is_none()
+            && self.emission.waiting.is_empty()
     }
 }
