@@ -37,6 +37,7 @@ use connection::{Connection, ConnectionId};
 use event::Event;
 use fragments::Fragments;
 use index::{Index, Place};
+use l7::budget::Budget;
 use logged::Waiting;
 use nat::{Testified, Twins};
 use table::Table;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub rest_from: usize,
     /// Conntrack entries kept whose packets were not seen yet.
     pub max_testimony: usize,
+    /// Bytes kept of messages that have begun and wait for their rest, over all connections.
+    pub max_begun_bytes: usize,
     /// The first event waits so long for NAT and verdict.
     pub settle_ns: u64,
     /// A connection with traffic is told of this often.
@@ -77,6 +80,7 @@ impl Default for Settings {
             max_connections: 262_144,
             rest_from: 16_384,
             max_testimony: 131_072,
+            max_begun_bytes: 8 << 20,
             settle_ns: 50_000_000,
             periodic_ns: 5 * SECOND,
             unanswered_ns: 3 * SECOND,
@@ -121,6 +125,7 @@ pub struct Tracker {
     twins: Twins,
     fragments: Fragments,
     logged: Waiting,
+    begun: Budget,
     timers: Timers,
     now: UnixNanos,
     next_id: u64,
@@ -138,6 +143,7 @@ impl Tracker {
             twins: Twins::new(65_536),
             fragments: Fragments::default(),
             connections: Table::new(settings.rest_from),
+            begun: Budget::new(settings.max_begun_bytes),
             settings,
             index: Index::default(),
             logged: Waiting::default(),

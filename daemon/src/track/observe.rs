@@ -11,6 +11,7 @@ use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, 
 use super::dns::Exchange;
 use super::event::{Content, Message};
 use super::join::orientation;
+use super::l7::budget::Budget;
 use super::tunnels::Tunnels;
 use super::{Place, Tracker, l7, rank, sctp};
 use crate::capture::{Direction, InterfaceId, Role};
@@ -46,7 +47,7 @@ impl Tracker {
             remeasure(connection, point);
         }
         witness(connection, packet, role, way);
-        if connection.counting(way) == point && !measure(connection, packet, way) {
+        if connection.counting(way) == point && !measure(connection, packet, way, &self.begun) {
             self.stats.messages_dropped += 1;
         }
         if way == Way::Reverse {
@@ -207,7 +208,7 @@ fn witness(connection: &mut Connection, packet: &Packet<'_>, role: Role, way: Wa
 }
 
 /// Reads TCP and DNS at the measured point. False if a message had no room.
-fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
+fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way, begun: &Budget) -> bool {
     if way == Way::Forward && packet.ethernet.is_some() {
         connection.ethernet = packet.ethernet;
     }
@@ -225,7 +226,9 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
             {
                 connection.emission.over_at = Some(packet.at);
             }
-            segment.payload_len == 0 || !l7_port(packet) || dns_over_tcp(connection, way, &segment, packet.at)
+            segment.payload_len == 0
+                || !l7_port(packet)
+                || dns_over_tcp(connection, way, &segment, packet.at, begun)
         }
         Transport::Sctp { chunks, .. } => {
             connection.state = sctp::after(connection.state, chunks);
@@ -274,11 +277,11 @@ fn dns(connection: &mut Connection, way: Way, payload: &[u8], packet: &Packet<'_
 }
 
 /// The messages that a segment completes. False if one had no room.
-fn dns_over_tcp(connection: &mut Connection, way: Way, tcp: &Tcp<'_>, at: UnixNanos) -> bool {
+fn dns_over_tcp(connection: &mut Connection, way: Way, tcp: &Tcp<'_>, at: UnixNanos, begun: &Budget) -> bool {
     let exchange = connection.dns.get_or_insert_with(Box::<Exchange>::default);
-    let found = exchange.segment(way, tcp);
-    connection.gaps.truncated |= found.unread;
-    let mut room = true;
+    let found = exchange.segment(way, tcp, begun);
+    connection.gaps.truncated |= found.unread || found.no_room;
+    let mut room = !found.no_room;
     for message in found.messages {
         room &= told(connection, way, message, at);
     }

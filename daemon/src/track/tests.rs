@@ -20,6 +20,7 @@ mod corpus;
 mod errors;
 mod fragments;
 mod logged;
+mod messages;
 mod order;
 mod rest;
 mod reuse;
