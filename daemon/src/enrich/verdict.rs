@@ -27,15 +27,12 @@ pub(super) fn fill(flow: &mut Flow, event: &Event<'_>) {
         _ => (TRACE, 0),
     };
     flow.event_type = Some(CiliumEventType { r#type: kind, sub_type });
-    if event.message.is_some() {
-        flow.r#type = FlowType::L7.into();
-    }
-    if verdict == connection::Verdict::Dropped {
-        // The only evidence of a drop is a log rule that names a policy.
-        flow.drop_reason_desc = DropReason::PolicyDenied.into();
-        #[expect(deprecated, reason = "old Hubble clients read this field")]
-        {
-            flow.drop_reason = DropReason::PolicyDenied as u32;
-        }
+    flow.r#type = if event.message.is_some() { FlowType::L7 } else { FlowType::L3L4 }.into();
+    // The only evidence of a drop is a log rule that names a policy.
+    let policy = (verdict == connection::Verdict::Dropped).then_some(DropReason::PolicyDenied);
+    flow.drop_reason_desc = policy.map_or(0, i32::from);
+    #[expect(deprecated, reason = "old Hubble clients read this field")]
+    {
+        flow.drop_reason = policy.map_or(0, |reason| reason as u32);
     }
 }
