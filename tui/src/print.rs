@@ -24,7 +24,7 @@ pub use connections::row::{
 };
 pub use connections::tcp::sentences as tcp_sentences;
 pub use flows::row as flow_cells;
-pub use status::{print_status, status_json};
+pub use status::{detail_name, print_status, source_name, status_json};
 pub use style::{Paint, escape};
 pub use time::TimeFormat;
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
-use weir_proto::weir::v1::{LinkStatus, ServerStatus};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use weir_proto::weir::v1::{Cost, LinkStatus, ServerStatus, Source};
 
 use crate::pipeline::LinkCounts;
 
@@ -29,8 +29,12 @@ pub struct Status {
     pub conntrack_overruns: AtomicU64,
     /// Frames that could not be decoded.
     pub undecodable: AtomicU64,
+    /// Packets that were counted behind the queue and not followed, to stay within the budget.
+    pub packets_left_out: AtomicU64,
     notices: ArcSwap<BTreeMap<&'static str, String>>,
     links: ArcSwap<Vec<LinkStatus>>,
+    cost: ArcSwapOption<Cost>,
+    source: ArcSwapOption<Source>,
 }
 
 impl Status {
@@ -64,6 +68,16 @@ impl Status {
         self.links.store(Arc::new(told.collect()));
     }
 
+    /// Says what the daemon costs its node.
+    pub fn tell_cost(&self, cost: Cost) {
+        self.cost.store(Some(Arc::new(cost)));
+    }
+
+    /// Says where frames come from.
+    pub fn tell_source(&self, source: Source) {
+        self.source.store(Some(Arc::new(source)));
+    }
+
     /// What was said of the devices last.
     #[must_use]
     pub fn links(&self) -> Vec<LinkStatus> {
@@ -83,6 +97,8 @@ impl Status {
             undecodable: read(&self.undecodable),
             notices: self.notices.load().values().cloned().collect(),
             links: self.links(),
+            cost: self.cost.load().as_deref().cloned(),
+            source: self.source.load().as_deref().cloned(),
             ..Default::default()
         }
     }

@@ -198,6 +198,9 @@ fn missing(detail: &FlowDetail) -> Vec<Line> {
         Incomplete::Evicted => "left the table early",
         Incomplete::NoHandshake => "its handshake was not measured",
         Incomplete::CaptureLoss => "the capture lost packets meanwhile",
+        Incomplete::NoPayload => "messages were not read, to stay in the node's budget",
+        Incomplete::NoTiming => "retransmissions and windows were not looked at, to stay in the node's budget",
+        Incomplete::Sampled => "one of 16 that began then, the others are not told, to stay in the node's budget",
         Incomplete::Unspecified => "something",
     };
     detail.incomplete().map(|what| line("incomplete", said(what), Tone::Unsure)).collect()
