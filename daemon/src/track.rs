@@ -41,6 +41,7 @@ use connection::{Connection, ConnectionId};
 use event::Event;
 use fragments::Fragments;
 use index::{Index, Place};
+use l7::budget::Budget;
 use named::Unclaimed;
 use nat::{Testified, Twins};
 use table::Table;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub rest_from: usize,
     /// Conntrack entries kept whose packets were not seen yet.
     pub max_testimony: usize,
+    /// Bytes kept of messages that have begun and wait for their rest, over all connections.
+    pub max_begun_bytes: usize,
     /// The first event waits so long for NAT and verdict.
     pub settle_ns: u64,
     /// A connection with traffic is told of this often.
@@ -81,6 +84,7 @@ impl Default for Settings {
             max_connections: 262_144,
             rest_from: 16_384,
             max_testimony: 131_072,
+            max_begun_bytes: 8 << 20,
             settle_ns: 50_000_000,
             periodic_ns: 5 * SECOND,
             unanswered_ns: 3 * SECOND,
@@ -132,6 +136,7 @@ pub struct Tracker {
     twins: Twins,
     fragments: Fragments,
     unclaimed: Unclaimed,
+    begun: Budget,
     timers: Timers,
     now: UnixNanos,
     next_id: u64,
@@ -149,6 +154,7 @@ impl Tracker {
             twins: Twins::new(65_536),
             fragments: Fragments::default(),
             connections: Table::new(settings.rest_from),
+            begun: Budget::new(settings.max_begun_bytes),
             settings,
             detail: Detail::Full,
             index: Index::default(),

@@ -3,8 +3,6 @@
 //! Hubble's words are those of Cilium's datapath. A rule of netfilter's may be a policy or anything else: it is called a denied
 //! policy only where the kernel's log named the rule.
 
-use std::mem::take;
-
 use weir_proto::flow::DropReason;
 use weir_proto::weir::v1;
 
@@ -12,27 +10,27 @@ use super::{text, timestamp};
 use crate::testimony::Owner;
 use crate::track::connection::{Connection, KernelDrop, Observation, Way};
 
-pub(super) fn of(connection: &Connection, old: Vec<v1::KernelDrop>) -> Vec<v1::KernelDrop> {
-    text::list(old, connection.drops(), told)
+pub(super) fn write(room: &mut Vec<v1::KernelDrop>, connection: &Connection) {
+    text::list(room, connection.drops(), told);
 }
 
-fn told(drop: &KernelDrop, mut old: v1::KernelDrop) -> v1::KernelDrop {
+fn told(drop: &KernelDrop, room: &mut v1::KernelDrop) {
+    // By name, so that none is forgotten.
+    let v1::KernelDrop { reason, device, pod_device, reply, packets, first, last, loss } = room;
     let site = &drop.cause.site;
-    let device = site.device.as_ref().map_or("", |device| &device.name);
-    let pod_device = match &site.owner {
-        Owner::Node => "",
-        Owner::Pod(host) => &host.name,
-    };
-    v1::KernelDrop {
-        reason: text::of(&drop.cause.reason, take(&mut old.reason)),
-        device: text::of(device, take(&mut old.device)),
-        pod_device: text::of(pod_device, take(&mut old.pod_device)),
-        reply: drop.way == Way::Reverse,
-        packets: drop.packets,
-        first: Some(timestamp(drop.first)),
-        last: Some(timestamp(drop.last)),
-        loss: drop.is_loss(),
-    }
+    text::set(reason, &drop.cause.reason);
+    text::set(device, site.device.as_ref().map_or("", |device| &device.name));
+    text::set(
+        pod_device,
+        match &site.owner {
+            Owner::Node => "",
+            Owner::Pod(host) => &host.name,
+        },
+    );
+    *reply = drop.way == Way::Reverse;
+    *packets = drop.packets;
+    (*first, *last) = (Some(timestamp(drop.first)), Some(timestamp(drop.last)));
+    *loss = drop.is_loss();
 }
 
 /// Why a dropped connection was dropped, in Hubble's words. What the kernel did not drop was named by a rule.

@@ -7,11 +7,13 @@ use crate::track::connection::{Connection, Observation, State, Way};
 use crate::track::event::{Event, Reason};
 use crate::track::tcp::{self, Conversation};
 
-pub(super) fn of(event: &Event<'_>, tcp: &Conversation) -> Tcp {
+pub(super) fn write(room: &mut Tcp, event: &Event<'_>, tcp: &Conversation) {
     let connection = event.connection;
     let (client, server) = (&tcp.client, &tcp.server);
     let now = connection.last_packet;
-    Tcp {
+    let mut absent = std::mem::take(&mut room.absent);
+    write_absent(&mut absent, connection, tcp);
+    *room = Tcp {
         handshake_server_ns: tcp.server_rtt_ns().unwrap_or(0),
         handshake_client_ns: tcp.client_rtt_ns().unwrap_or(0),
         retransmissions_forward: client.retransmissions,
@@ -35,8 +37,8 @@ pub(super) fn of(event: &Event<'_>, tcp: &Conversation) -> Tcp {
         resets_reverse: server.resets,
         half_open: tcp.is_half_open(),
         close_reason: close_reason(event, tcp).into(),
-        absent: absent(connection, tcp),
-    }
+        absent,
+    };
 }
 
 const fn round_trip(measured: tcp::RoundTrip) -> RoundTrip {
@@ -76,7 +78,7 @@ fn close_reason(event: &Event<'_>, tcp: &Conversation) -> CloseReason {
     }
 }
 
-fn absent(connection: &Connection, tcp: &Conversation) -> Vec<i32> {
+fn write_absent(room: &mut Vec<i32>, connection: &Connection, tcp: &Conversation) {
     let uncounted = connection.gaps.reduced >= Detail::NoTiming;
     let table = [
         (tcp.server_rtt_ns().is_none(), TcpMeasure::HandshakeServer),
@@ -87,5 +89,6 @@ fn absent(connection: &Connection, tcp: &Conversation) -> Vec<i32> {
         (!tcp.server.seen() || uncounted, TcpMeasure::Reverse),
         (connection.gaps.midstream, TcpMeasure::Syns),
     ];
-    table.into_iter().filter(|(absent, _)| *absent).map(|(_, measure)| measure.into()).collect()
+    room.clear();
+    room.extend(table.into_iter().filter(|(absent, _)| *absent).map(|(_, measure)| i32::from(measure)));
 }

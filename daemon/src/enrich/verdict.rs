@@ -34,9 +34,7 @@ pub(super) fn fill(flow: &mut Flow, event: &Event<'_>) {
         reason => (DROP, reason as i32),
     };
     flow.event_type = Some(CiliumEventType { r#type: kind, sub_type });
-    if event.message.is_some() {
-        flow.r#type = FlowType::L7.into();
-    }
+    flow.r#type = if event.message.is_some() { FlowType::L7 } else { FlowType::L3L4 }.into();
     flow.drop_reason_desc = reason.into();
     #[expect(deprecated, reason = "old Hubble clients read this field")]
     {

@@ -156,7 +156,7 @@ pub struct Gaps {
 
 /// A connection. Its lists have room in place for what is usual: before and behind one DNAT, three devices of a node, seen
 /// delivered and answered. So one that is known allocates nothing.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Connection {
     /// Its number.
     pub id: ConnectionId,
@@ -215,7 +215,7 @@ pub struct Connection {
 }
 
 /// What was already told about a connection, and when to look at it next.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Emission {
     pub settled: bool,
     pub settle_at: UnixNanos,
@@ -343,6 +343,9 @@ impl Connection {
         }
         if let Some(drops) = &mut self.drops {
             drops.flip();
+        }
+        if let Some(dns) = &mut self.dns {
+            dns.flip();
         }
         self.witness_anew();
     }

@@ -129,6 +129,7 @@ impl Tracker {
         connection.emission.ended = true;
         tell(connection, Reason::End, None, now, sink);
         connection.emission.over_at = Some(now);
+        connection.dns = None;
     }
 
     /// Ends the longest idle of a sample when the table is full: finding the oldest of all would cost every packet.

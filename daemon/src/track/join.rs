@@ -322,10 +322,10 @@ impl Tracker {
             told.emission.correction = true;
             self.conclude(gone, sink);
         }
-        let Some(younger) = self.connections.get(gone).cloned() else {
+        self.index.leave(gone, &self.connections);
+        let Some(younger) = self.connections.take(gone) else {
             return keep;
         };
-        self.remove(gone);
         self.stats.merged += 1;
         let Some(older) = self.connections.get_mut(keep) else {
             return keep;

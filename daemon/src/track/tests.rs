@@ -21,6 +21,7 @@ mod dropped;
 mod errors;
 mod fragments;
 mod logged;
+mod messages;
 mod named;
 mod order;
 mod rest;
