@@ -132,6 +132,13 @@ pub struct FlowDetail {
     /// "wireguard" or "esp" where the connection itself is a tunnel between its two ends that nobody else can read.
     #[prost(string, tag = "30")]
     pub carries: ::prost::alloc::string::String,
+    /// What the kernel gave up of it and why, in the order of the first of each; at most eight. Refusals too (NO_SOCKET: a closed
+    /// port), which are no losses.
+    #[prost(message, repeated, tag = "31")]
+    pub kernel_drops: ::prost::alloc::vec::Vec<KernelDrop>,
+    /// Packets that it gave up beside those in `kernel_drops`.
+    #[prost(uint64, tag = "32")]
+    pub kernel_drops_more: u64,
 }
 impl ::prost::Name for FlowDetail {
     const NAME: &'static str = "FlowDetail";
@@ -141,6 +148,43 @@ impl ::prost::Name for FlowDetail {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.FlowDetail".into()
+    }
+}
+/// Packets of one connection that the kernel gave up, for one reason at one place.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KernelDrop {
+    /// The kernel's name for the reason (enum skb_drop_reason, without its prefix): "NETFILTER_DROP".
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// Device that had the packet, as its network namespace names it. Empty: none.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
+    /// Where it was in a pod's network namespace: the node's device that leads there. Empty: in the node's own.
+    #[prost(string, tag = "3")]
+    pub pod_device: ::prost::alloc::string::String,
+    /// True for packets of the server's: the answer was dropped.
+    #[prost(bool, tag = "4")]
+    pub reply: bool,
+    /// How many are known. Of a flood, the kernel tells of some: ServerStatus.kernel_drops counts all.
+    #[prost(uint64, tag = "5")]
+    pub packets: u64,
+    /// The first and the last of them.
+    #[prost(message, optional, tag = "6")]
+    pub first: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "7")]
+    pub last: ::core::option::Option<::prost_types::Timestamp>,
+    /// It was lost by this. False for a refusal.
+    #[prost(bool, tag = "8")]
+    pub loss: bool,
+}
+impl ::prost::Name for KernelDrop {
+    const NAME: &'static str = "KernelDrop";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.KernelDrop".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.KernelDrop".into()
     }
 }
 /// Counts of one direction or both. "forward" is from the connection's client to its server.
@@ -433,7 +477,8 @@ pub struct Evidence {
     /// When it was observed.
     #[prost(message, optional, tag = "2")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Device, rule name or ICMP sender: "veth1a2b out", "deny:shop/api-ingress", "10.244.1.1 icmp 3/4 mtu 1400".
+    /// Device, rule name, ICMP sender, or reason and place of a drop: "veth1a2b out", "deny:shop/api-ingress",
+    /// "10.244.1.1 icmp 3/4 mtu 1400", "NETFILTER_DROP at eth0".
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
     /// The ICMP error that it is evidence by; absent where it is by something else.
@@ -566,6 +611,9 @@ pub struct ServerStatus {
     /// Frames that are about their link alone, by device; devices without such frames are left out.
     #[prost(message, repeated, tag = "20")]
     pub links: ::prost::alloc::vec::Vec<LinkStatus>,
+    /// Packets that the kernel gave up in the node's network namespace and its pods', by reason; reasons without any are left out.
+    #[prost(message, repeated, tag = "21")]
+    pub kernel_drops: ::prost::alloc::vec::Vec<KernelDropStatus>,
     /// On a daemon: what it costs its node, and what it leaves out.
     #[prost(message, optional, tag = "25")]
     pub cost: ::core::option::Option<Cost>,
@@ -653,6 +701,29 @@ impl ::prost::Name for Source {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.Source".into()
+    }
+}
+/// Packets that the kernel gave up for one reason since the daemon began to listen.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KernelDropStatus {
+    /// As in KernelDrop.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// All of them.
+    #[prost(uint64, tag = "2")]
+    pub packets: u64,
+    /// Those that the kernel told of one by one; the rest was too many at once.
+    #[prost(uint64, tag = "3")]
+    pub told: u64,
+}
+impl ::prost::Name for KernelDropStatus {
+    const NAME: &'static str = "KernelDropStatus";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.KernelDropStatus".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.KernelDropStatus".into()
     }
 }
 /// Frames of one device that are nobody's connection.
@@ -932,7 +1003,7 @@ pub enum TcpMeasure {
     HandshakeClient = 2,
     RttServer = 3,
     RttClient = 4,
-    /// All that is counted of the client's segments, or the server's: none was seen.
+    /// All that is counted of the client's segments, or the server's: none was seen, or they were not looked at one by one.
     Forward = 5,
     Reverse = 6,
     /// The beginning was not seen, so SYNs were not counted.
@@ -1088,6 +1159,8 @@ pub enum Observation {
     PacketTooBig = 8,
     /// A router gave a packet up that had passed too many of them: ICMP time exceeded in transit.
     HopsExceeded = 9,
+    /// The kernel gave one of its packets up, and names the reason; see FlowDetail.kernel_drops.
+    KernelDrop = 10,
 }
 impl Observation {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1106,6 +1179,7 @@ impl Observation {
             Self::ResetByEndpoint => "OBSERVATION_RESET_BY_ENDPOINT",
             Self::PacketTooBig => "OBSERVATION_PACKET_TOO_BIG",
             Self::HopsExceeded => "OBSERVATION_HOPS_EXCEEDED",
+            Self::KernelDrop => "OBSERVATION_KERNEL_DROP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1121,6 +1195,7 @@ impl Observation {
             "OBSERVATION_RESET_BY_ENDPOINT" => Some(Self::ResetByEndpoint),
             "OBSERVATION_PACKET_TOO_BIG" => Some(Self::PacketTooBig),
             "OBSERVATION_HOPS_EXCEEDED" => Some(Self::HopsExceeded),
+            "OBSERVATION_KERNEL_DROP" => Some(Self::KernelDrop),
             _ => None,
         }
     }
