@@ -3,6 +3,7 @@
 //! What the kernel needs and does not have is told in one sentence each, since it is what the user can mend. Which program
 //! is attached where is for the callers.
 
+use std::error::Error;
 use std::io;
 use std::path::Path;
 
@@ -68,6 +69,20 @@ impl EbpfError {
     }
 }
 
+/// An error with what caused it: some of aya's name nothing but the call.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut words = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push(error.to_string());
+        cause = error.source();
+    }
+    // A transparent error says what its cause says.
+    words.dedup();
+    words.join(": ")
+}
+
 /// Makes the maps of an object; `set` says what differs from how it was compiled. Programs are loaded one by one afterwards.
 ///
 /// # Errors
@@ -89,7 +104,7 @@ pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<
         aya::EbpfError::MapError(MapError::CreateError { name, io_error }) => {
             EbpfError::failed(format!("make the map {name}"), io_error)
         }
-        other => EbpfError::failed("open the programs", other),
+        other => EbpfError::failed("open the programs", with_causes(&other)),
     })
 }
 
@@ -121,7 +136,7 @@ pub fn refused(name: &str, error: ProgramError) -> EbpfError {
             program: name.to_owned(),
             reason: last_line(&verifier_log.to_string()).unwrap_or_else(|| io_error.to_string()),
         },
-        other => EbpfError::failed(format!("load {name}"), other),
+        other => EbpfError::failed(format!("load {name}"), with_causes(&other)),
     }
 }
 
