@@ -15,8 +15,10 @@
 
 #include "weir.h"
 
-/* Headers that begin farther in are not looked for. */
-#define FAR 1024
+/* Headers that begin farther in are not looked for: what is handed up would not hold them. */
+#define FAR 640
+/* The longest header of a transport. */
+#define TRANSPORT 60
 /* A packet, and tunnels in it. */
 #define DEPTH 4
 /* Extension headers of IPv6. */
@@ -39,6 +41,7 @@
 #define PROTO_SCTP 132
 
 #define PORT_DNS 53
+#define PORT_ESP 4500
 #define PORT_VXLAN_GPE 4790
 #define PORT_MPLS 6635
 
@@ -58,6 +61,7 @@ struct packet {
 	struct weir_key key;
 	__u32 half;		/* which end sent it */
 	__u32 outside;		/* see struct weir_half */
+	__u32 reach;		/* where its headers end at the latest */
 	__u32 ip_bytes;
 	__u32 payload_bytes;
 	__u32 sequence;
@@ -66,6 +70,8 @@ struct packet {
 	__u16 flags;		/* of TCP */
 	__u8 message;		/* it carries an application's message that the daemon reads */
 	__u8 matter;		/* its transport says more than that data goes on */
+	__u8 opaque;		/* it looks like a tunnel that nobody can read */
+	__u8 refused;		/* unread: an error about a packet of this conversation */
 };
 
 /* Where the next header is, where its packet ends, and what it is. */
@@ -251,6 +257,23 @@ static __always_inline enum found gre(struct __sk_buff *skb, struct cursor *curs
 	return cursor->at <= cursor->end ? TUNNEL : UNREAD;
 }
 
+/* decode/opaque.rs: WireGuard by the lengths of its messages, on its own ports by the shape of its data; ESP behind NAT. */
+static __always_inline bool is_opaque(struct __sk_buff *skb, __u32 at, __u32 len, __be16 source, __be16 destination)
+{
+	__be32 word;
+	__u32 kind;
+
+	if (len < sizeof(word) || !fetch(skb, at, &word))
+		return false;
+	kind = bpf_ntohl(word) >> 24;
+	if (kind >= 1 && kind <= 4 && !(bpf_ntohl(word) & 0xffffff)) {
+		if (kind == 4)
+			return len >= 32 && len % 16 == 0 && named(settings.wireguard_ports, source, destination);
+		return len == (kind == 1 ? 148 : kind == 2 ? 92 : 64);
+	}
+	return word && len > 8 && (source == bpf_htons(PORT_ESP) || destination == bpf_htons(PORT_ESP));
+}
+
 /* The ends of a packet, before they are put in their order. */
 struct ends {
 	__u32 source[4];
@@ -292,6 +315,8 @@ static __always_inline enum found udp(struct __sk_buff *skb, struct cursor *curs
 		found = geneve(skb, cursor, &packet->outside);
 	else
 		found = COUNTABLE;
+	packet->opaque = found == COUNTABLE &&
+			 is_opaque(skb, cursor->at, packet->payload_bytes, header.source, header.destination);
 	return found;
 }
 
@@ -346,8 +371,58 @@ static __always_inline enum found sctp(struct __sk_buff *skb, struct cursor *cur
 	return COUNTABLE;
 }
 
+/* The types of ICMP and ICMPv6 that carry an identifier, and those that quote a packet. */
+static __always_inline bool has_identifier(__u8 protocol, __u32 type)
+{
+	return protocol == PROTO_ICMP ? type == 0 || type == 8 || (type >= 13 && type <= 18) : type == 128 || type == 129;
+}
+
+static __always_inline bool quotes(__u8 protocol, __u32 type)
+{
+	return protocol == PROTO_ICMP ? (type >= 3 && type <= 5) || type == 11 || type == 12 : type >= 1 && type <= 4;
+}
+
+/* The ends of a quoted packet, if they are easily read: an error may end the conversation that it is about. */
+static __always_inline bool quoted(struct __sk_buff *skb, __u32 at, struct ends *ends)
+{
+	struct words ports;
+	struct ipv4 four;
+	struct ipv6 six;
+
+	__builtin_memset(ends, 0, sizeof(*ends));
+	if (!fetch(skb, at, &four))
+		return false;
+	if (four.version_words >> 4 == 4) {
+		ends->source[0] = four.source;
+		ends->destination[0] = four.destination;
+		ends->protocol = four.protocol;
+		ends->family = 4;
+		at += (four.version_words & 0x0f) * 4;
+	} else if (four.version_words >> 4 == 6 && fetch(skb, at, &six)) {
+		__builtin_memcpy(ends->source, six.source, 16);
+		__builtin_memcpy(ends->destination, six.destination, 16);
+		ends->protocol = six.next;
+		ends->family = 6;
+		at += sizeof(six);
+	} else {
+		return false;
+	}
+	if (!fetch(skb, at, &ports))
+		return false;
+	if (ends->protocol == PROTO_ICMP || ends->protocol == PROTO_ICMPV6) {
+		if (!has_identifier(ends->protocol, bpf_ntohl(ports.first) >> 24))
+			return false;
+		ends->source_port = ends->destination_port = bpf_htons(bpf_ntohl(ports.second) >> 16);
+		return true;
+	}
+	ends->source_port = bpf_htons(bpf_ntohl(ports.first) >> 16);
+	ends->destination_port = bpf_htons(bpf_ntohl(ports.first) & 0xffff);
+	return ends->protocol == PROTO_TCP || ends->protocol == PROTO_UDP || ends->protocol == PROTO_SCTP;
+}
+
 /* Requests and replies with an identifier, which takes the place of both ports. Errors and the rest are the daemon's. */
-static __always_inline enum found icmp(struct __sk_buff *skb, struct cursor *cursor, struct ends *ends)
+static __always_inline enum found icmp(struct __sk_buff *skb, struct cursor *cursor, struct packet *packet,
+				       struct ends *ends)
 {
 	struct words header;
 	__u32 type;
@@ -355,11 +430,13 @@ static __always_inline enum found icmp(struct __sk_buff *skb, struct cursor *cur
 	if (cursor->end - cursor->at < sizeof(header) || !fetch(skb, cursor->at, &header))
 		return UNREAD;
 	type = bpf_ntohl(header.first) >> 24;
-	if (ends->protocol == PROTO_ICMP ? type != 0 && type != 8 && (type < 13 || type > 18) :
-					   type != 128 && type != 129)
-		return UNREAD;
-	ends->source_port = ends->destination_port = bpf_htons(bpf_ntohl(header.second) >> 16);
-	return COUNTABLE;
+	if (quotes(ends->protocol, type))
+		packet->refused = quoted(skb, cursor->at + sizeof(header), ends);
+	else if (has_identifier(ends->protocol, type)) {
+		ends->source_port = ends->destination_port = bpf_htons(bpf_ntohl(header.second) >> 16);
+		return COUNTABLE;
+	}
+	return UNREAD;
 }
 
 /* IP in IP: the version inside must be the one that is announced. */
@@ -378,9 +455,9 @@ static __always_inline enum found transport(struct __sk_buff *skb, struct cursor
 	case PROTO_UDP:
 		return udp(skb, cursor, packet, ends);
 	case PROTO_ICMP:
-		return icmp(skb, cursor, ends);
+		return icmp(skb, cursor, packet, ends);
 	case PROTO_ICMPV6:
-		return icmp(skb, cursor, ends);
+		return icmp(skb, cursor, packet, ends);
 	case PROTO_SCTP:
 		return sctp(skb, cursor, packet, ends);
 	case PROTO_ESP:
@@ -480,7 +557,7 @@ static __always_inline int order(const __u32 *one, const __u32 *other)
 	return 0;
 }
 
-static __always_inline void arrange(struct packet *packet, const struct ends *ends, __u32 way)
+static __always_inline void arrange(struct packet *packet, const struct ends *ends)
 {
 	struct weir_key *key = &packet->key;
 	int ordered = order(ends->source, ends->destination);
@@ -494,7 +571,6 @@ static __always_inline void arrange(struct packet *packet, const struct ends *en
 	key->high_port = packet->half ? ends->source_port : ends->destination_port;
 	key->protocol = ends->protocol;
 	key->family = ends->family;
-	key->way = way ^ packet->half;
 }
 
 /* A tunnel's ends belong to what its packets are wrapped in, without the ports: those are a hash of what is inside. */
@@ -510,7 +586,7 @@ static __always_inline void wrap(struct packet *packet, struct ends *ends)
 }
 
 /* The innermost packet's conversation. */
-static __always_inline enum found parse(struct __sk_buff *skb, struct packet *packet, __u32 way, __u32 link)
+static __always_inline enum found parse(struct __sk_buff *skb, struct packet *packet, __u32 link)
 {
 	struct cursor cursor = { .end = skb->len };
 	struct ends ends = {};
@@ -525,8 +601,9 @@ static __always_inline enum found parse(struct __sk_buff *skb, struct packet *pa
 	for (int depth = 0; depth < DEPTH; depth++) {
 		enum found found = layer(skb, &cursor, packet, &ends);
 
-		if (found == COUNTABLE)
-			arrange(packet, &ends, way);
+		if (found == COUNTABLE || packet->refused)
+			arrange(packet, &ends);
+		packet->reach = cursor.at + TRANSPORT;
 		if (found != TUNNEL)
 			return found;
 		wrap(packet, &ends);

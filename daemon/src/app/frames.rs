@@ -81,7 +81,7 @@ impl Frames {
             #[cfg(feature = "ebpf")]
             By::Ebpf(capture) => {
                 let stats = capture.stats();
-                Dropped { kernel: stats.ring_lost, queue: stats.queue_dropped }
+                Dropped { kernel: stats.kernel_dropped, queue: stats.queue_dropped }
             }
         }
     }
@@ -92,7 +92,7 @@ impl Frames {
         match &self.by {
             By::Pcap(_) => 0,
             #[cfg(feature = "ebpf")]
-            By::Ebpf(capture) => capture.stats().left_out,
+            By::Ebpf(capture) => capture.stats().untracked,
         }
     }
 
@@ -124,12 +124,12 @@ impl Frames {
                     kind: SourceKind::Ebpf.into(),
                     why,
                     devices: u32::try_from(stats.devices).unwrap_or(u32::MAX),
-                    table_used: stats.table_used,
-                    table_room: stats.table_room,
+                    table_used: stats.entries,
+                    table_room: stats.table_entries,
                     table_full: stats.table_full,
                     ring_used: stats.ring_used,
-                    ring_room: stats.ring_room,
-                    tallied: stats.tallied,
+                    ring_room: stats.ring_bytes,
+                    tallied: stats.tallied_packets,
                 }
             }
         }
@@ -175,17 +175,26 @@ fn ebpf(args: &CaptureArgs, sink: &impl Fn() -> Sink) -> Result<By, String> {
         return Err("ebpf: --capture-filter is in libpcap's language, which only libpcap reads".to_owned());
     }
     let settings = ebpf::Settings {
-        tunnels: args.tunnels.settings(),
         snap_len: args.snaplen,
         loopback: args.loopback,
+        ring_bytes: ring_bytes(args.buffer_bytes()),
         table_entries: args.kernel_connections,
-        ring_bytes: u32::try_from(args.buffer_bytes() / RING_PART).unwrap_or(u32::MAX),
+        vxlan_ports: args.tunnels.vxlan_ports.clone(),
+        geneve_ports: args.tunnels.geneve_ports.clone(),
+        wireguard_ports: args.tunnels.wireguard_ports.clone(),
         ..ebpf::Settings::default()
     };
-    ebpf::start(settings, sink()).map(By::Ebpf).map_err(|error| error.to_string())
+    ebpf::start(&settings, sink()).map(By::Ebpf).map_err(|error| error.to_string())
 }
 
-/// Only news goes through the ring of eBPF: it has this part of what libpcap's rings of all devices have.
+/// Of what libpcap's rings of all devices have: only news goes through the ring of eBPF. A power of two, as the kernel wants it.
+#[cfg(feature = "ebpf")]
+fn ring_bytes(buffers: u64) -> u32 {
+    const LEAST: u32 = 1 << 16;
+    let part = u32::try_from(buffers / RING_PART).unwrap_or(1 << 31).max(LEAST);
+    1 << part.ilog2()
+}
+
 #[cfg(feature = "ebpf")]
 const RING_PART: u64 = 10;
 

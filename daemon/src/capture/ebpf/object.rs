@@ -3,8 +3,9 @@
 //! What the kernel needs and does not have is told in one sentence each, since it is what the user can mend. Which program
 //! is attached where is for the callers.
 
-use std::io;
-use std::path::Path;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use aya::maps::MapError;
 use aya::programs::{ProgramError, SchedClassifier};
@@ -15,6 +16,8 @@ use thiserror::Error;
 /// The programs at devices, as the build compiled them.
 pub static TCX: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcx.bpf.o"));
 
+/// How they begin (linux/btf.h).
+const BTF_MAGIC: u16 = 0xeb9f;
 /// Types of the running kernel, for programs that read its structures.
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
@@ -31,7 +34,10 @@ pub enum EbpfError {
         missing: String,
     },
     /// The kernel does not describe its own types.
-    #[error("eBPF: the kernel has no {KERNEL_TYPES}: it was built without CONFIG_DEBUG_INFO_BTF")]
+    #[error(
+        "eBPF: the kernel does not tell its types in {KERNEL_TYPES}: it was built without CONFIG_DEBUG_INFO_BTF, or the file is \
+         hidden from here"
+    )]
     NoKernelTypes,
     /// The kernel lacks what the programs are made of.
     #[error("eBPF: this kernel is too old for {what} ({error}); 5.16 or newer is needed")]
@@ -68,13 +74,27 @@ impl EbpfError {
     }
 }
 
+/// An error with what caused it: some of aya's name nothing but the call.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut words = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push(error.to_string());
+        cause = error.source();
+    }
+    // A transparent error says what its cause says.
+    words.dedup();
+    words.join(": ")
+}
+
 /// Makes the maps of an object; `set` says what differs from how it was compiled. Programs are loaded one by one afterwards.
 ///
 /// # Errors
 /// [`EbpfError`]
 pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<Ebpf, EbpfError> {
     let missing = missing_capabilities();
-    if !Path::new(KERNEL_TYPES).exists() {
+    if !has_kernel_types() {
         return Err(EbpfError::NoKernelTypes);
     }
     let mut loader = EbpfLoader::new();
@@ -89,8 +109,15 @@ pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<
         aya::EbpfError::MapError(MapError::CreateError { name, io_error }) => {
             EbpfError::failed(format!("make the map {name}"), io_error)
         }
-        other => EbpfError::failed("open the programs", other),
+        other => EbpfError::failed("open the programs", with_causes(&other)),
     })
+}
+
+/// True if the kernel's types are there to be read; a container may have something else in their place.
+fn has_kernel_types() -> bool {
+    let mut magic = [0; 2];
+    let read = File::open(KERNEL_TYPES).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && u16::from_ne_bytes(magic) == BTF_MAGIC
 }
 
 /// Has the kernel verify and load a program for devices.
@@ -121,7 +148,7 @@ pub fn refused(name: &str, error: ProgramError) -> EbpfError {
             program: name.to_owned(),
             reason: last_line(&verifier_log.to_string()).unwrap_or_else(|| io_error.to_string()),
         },
-        other => EbpfError::failed(format!("load {name}"), other),
+        other => EbpfError::failed(format!("load {name}"), with_causes(&other)),
     }
 }
 
