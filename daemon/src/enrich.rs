@@ -148,8 +148,8 @@ impl Enricher {
         if tells_of_the_answer(event) {
             turn_round(flow);
         }
-        #[expect(deprecated, reason = "Hubble's printers show this field")]
         let stopped_by = event.connection.stopped_by();
+        #[expect(deprecated, reason = "Hubble's printers show this field")]
         summary::write(&mut flow.summary, flow.l4.as_ref(), flow.l7.as_ref(), stopped_by);
         flow
     }

@@ -12,7 +12,6 @@ use super::Scene;
 use super::stories::{compare, stories};
 use crate::client::Client;
 use crate::command::output;
-use crate::plan::Role;
 use crate::report::Report;
 use crate::stack::{cluster_file, daemon_socket, program, recording_file};
 

@@ -59,7 +59,7 @@ pub fn compare(
     report: &mut Report,
     check: (&'static str, &str),
     live: &Stories,
-    (teller, told): (&str, &Stories),
+    (teller, told): (&'static str, &Stories),
     differs: &[(&str, Differs, &str)],
 ) -> Result<()> {
     let (check, node) = check;
