@@ -17,7 +17,7 @@ use weir_daemon::tuple::Tuple;
 use crate::namespace::may_run;
 
 #[path = "../../ebpf/compile.rs"]
-mod compile;
+pub mod compile;
 
 /// The kernel takes frames of about a page in a test run.
 const LONGEST: usize = 3500;
