@@ -1,8 +1,9 @@
 //! Both live sources on the same traffic: what the one tells frame by frame, the other tells in frames and tallies.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 
 use pcap::Capture;
@@ -135,4 +136,58 @@ fn both_sources_tell_the_same_sums() {
     assert_eq!(oddities(&told), oddities(&frames));
     let (tags, pieces) = oddities(&told);
     assert!(tags.contains(&vec![7]) && pieces >= 80, "{tags:?} {pieces}");
+}
+
+/// A program behind a device without link headers: what it is given is a packet on its way in.
+struct Tun(Child);
+
+impl Tun {
+    fn new(node: &Namespace) -> Self {
+        let address = "TUN:10.88.0.1/24,tun-name=tun0,tun-type=tun,iff-no-pi,iff-up";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &node.0, "socat", "-b", "2000", "-", address]);
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    fn receives(&mut self, packet: &[u8]) {
+        self.0.stdin.as_mut().unwrap().write_all(packet).unwrap();
+    }
+}
+
+impl Drop for Tun {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn packets_without_a_link_header_are_packets_too() {
+    if !may_run("packets_without_a_link_header_are_packets_too") {
+        return;
+    }
+    let node = Namespace::new();
+    let mut tun = Tun::new(&node);
+    let (sender, by_frame) = sync_channel(4096);
+    let every_frame = node.enter(|| live::start(live::Settings::default(), sink(sender)).unwrap());
+    let (capture, inputs) = watch(&node, &Settings::default(), 4096);
+    wait_until("both see the device", || capture.stats().devices == 1 && every_frame.stats().devices == 1);
+    let socket = node.enter(|| UdpSocket::bind("10.88.0.1:4000").unwrap());
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut packet = vec![0x45, 0, 0, 60, 0, 1, 0, 0, 64, 17, 0x65, 0xfe, 10, 88, 0, 2, 10, 88, 0, 1];
+    packet.extend([0x00, 0x07, 0x0f, 0xa0, 0, 40, 0, 0]);
+    packet.extend([3; 32]);
+    for _ in 0..40 {
+        tun.receives(&packet);
+        let (length, from) = socket.recv_from(&mut [0; 64]).unwrap();
+        socket.send_to(&vec![4; length], from).unwrap();
+    }
+    wait_until("both have seen all", || capture.stats().packets >= 80 && every_frame.stats().frames >= 80);
+    let told = finish(capture, &inputs, Vec::new());
+    assert_eq!(every_frame.stop(DEADLINE), Ok(()));
+    let frames: Vec<Input> = by_frame.try_iter().collect();
+    let (told, frames) = (sums(passed(&told)), sums(passed(&frames)));
+    assert_eq!(told, frames);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|(_, sum)| (sum.packets, sum.frame_bytes) == (40, 2400)), "{told:?}");
 }
