@@ -1,112 +1,24 @@
 //! The eBPF source on real devices: what its frames and tallies add up to, who else sees the packets, and what is left of it.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use weir_daemon::capture::Detail;
 use weir_daemon::capture::ebpf::{self, EbpfCapture, Hook, Settings};
-use weir_daemon::capture::{Direction, Input, InterfaceId, Item, Role, sink};
-use weir_daemon::decode::{self, Transport};
-use weir_daemon::tuple::Tuple;
+use weir_daemon::capture::{Detail, Direction, Input, InterfaceId, Role, sink};
 
 use crate::namespace::{
     DEADLINE, NODE, Namespace, POD, World, call, command, echo, may_run, read_until, wait_until,
 };
+use crate::passed::{To, passed, with_port};
 
-fn watch(namespace: &Namespace, settings: &Settings, queue: usize) -> (EbpfCapture, Receiver<Input>) {
+pub fn watch(namespace: &Namespace, settings: &Settings, queue: usize) -> (EbpfCapture, Receiver<Input>) {
     let (sender, inputs) = sync_channel(queue);
     (namespace.enter(|| ebpf::start(settings, sink(sender)).unwrap()), inputs)
 }
 
-/// What passed one way of one device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Passed {
-    frames: u64,
-    packets: u64,
-    wire_packets: u64,
-    frame_bytes: u64,
-    payload_bytes: u64,
-}
-
-type Ways = BTreeMap<(Tuple, InterfaceId, To), Passed>;
-
-/// [`Direction`], in an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum To {
-    In,
-    Out,
-}
-
-fn way(direction: Direction) -> To {
-    if direction == Direction::Inbound { To::In } else { To::Out }
-}
-
-/// Sums of frames and tallies; ARP and the like are left out.
-fn passed(inputs: &[Input]) -> Ways {
-    let mut ways = Ways::new();
-    for input in inputs {
-        let Input::Frames(batch) = input else { continue };
-        for item in batch.items() {
-            let (key, sum) = match item {
-                Item::Tally(tally) => (
-                    (tally.tuple, tally.interface, way(tally.direction)),
-                    Passed {
-                        frames: 0,
-                        packets: tally.packets,
-                        wire_packets: tally.wire_packets,
-                        frame_bytes: tally.frame_bytes,
-                        payload_bytes: tally.payload_bytes,
-                    },
-                ),
-                Item::Frame(frame) => {
-                    let Ok(packet) = decode::decode(&frame, &decode::Settings::default()) else { continue };
-                    let payload_bytes = match packet.transport {
-                        Transport::Tcp(tcp) => tcp.payload_len.into(),
-                        Transport::Udp { payload_len, .. } => payload_len.into(),
-                        _ => 0,
-                    };
-                    (
-                        (packet.tuple, frame.interface, way(frame.direction)),
-                        Passed {
-                            frames: 1,
-                            packets: 1,
-                            wire_packets: 0,
-                            frame_bytes: packet.frame_len.into(),
-                            payload_bytes,
-                        },
-                    )
-                }
-            };
-            let all = ways.entry(key).or_default();
-            all.frames += sum.frames;
-            all.packets += sum.packets;
-            all.wire_packets += sum.wire_packets;
-            all.frame_bytes += sum.frame_bytes;
-            all.payload_bytes += sum.payload_bytes;
-        }
-    }
-    ways
-}
-
-/// Sums over all conversations with this port.
-fn with_port(ways: &Ways, port: u16, direction: To) -> Passed {
-    let mut all = Passed::default();
-    for ((tuple, _, way), sum) in ways {
-        if *way == direction && (tuple.source.port() == port || tuple.destination.port() == port) {
-            all.frames += sum.frames;
-            all.packets += sum.packets;
-            all.wire_packets += sum.wire_packets;
-            all.frame_bytes += sum.frame_bytes;
-            all.payload_bytes += sum.payload_bytes;
-        }
-    }
-    all
-}
-
-fn finish(capture: EbpfCapture, inputs: &Receiver<Input>, mut seen: Vec<Input>) -> Vec<Input> {
+pub fn finish(capture: EbpfCapture, inputs: &Receiver<Input>, mut seen: Vec<Input>) -> Vec<Input> {
     assert_eq!(capture.stop(DEADLINE), Ok(()));
     seen.extend(inputs.try_iter());
     seen

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use weir_daemon::capture::ebpf::abi;
 use weir_daemon::capture::ebpf::clock::Clock;
@@ -17,7 +18,7 @@ use weir_daemon::tuple::Tuple;
 use crate::namespace::may_run;
 
 #[path = "../../ebpf/compile.rs"]
-mod compile;
+pub mod compile;
 
 /// The kernel takes frames of about a page in a test run.
 const LONGEST: usize = 3500;
@@ -54,6 +55,65 @@ fn what_cannot_be_made_is_refused_in_one_sentence() {
     assert_eq!(odd, "eBPF: cannot make the ring: 5000 bytes are no power of two, or less than a page");
     let many = refused(&Settings { vxlan_ports: (1..=9).collect(), ..Settings::default() });
     assert_eq!(many, "eBPF: cannot know 9 ports of VXLAN: there is room for 8");
+}
+
+/// UDP from one of two ends to the other.
+fn datagram(forward: bool, port: u8) -> Vec<u8> {
+    let (ends, ports) = ([[10, 0, 0, 1], [10, 0, 0, 2]], [[0x9c, port], [0x1f, port]]);
+    let (from, to) = if forward { (0, 1) } else { (1, 0) };
+    let mut frame =
+        vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x08, 0x00, 0x45, 0, 0, 60, 0, 1, 0, 0, 64, 17, 0, 0];
+    for part in [&ends[from][..], &ends[to], &ports[from], &ports[to], &[0, 40, 0, 0], &[9; 32]] {
+        frame.extend_from_slice(part);
+    }
+    frame
+}
+
+/// Two CPUs in the same entries, while these are taken out all the time: every packet is told once.
+#[test]
+fn whoever_takes_entries_out_takes_nothing_away() {
+    if !may_run("whoever_takes_entries_out_takes_nothing_away") {
+        return;
+    }
+    const ROUNDS: u64 = 20_000;
+    const PORTS: u8 = 4;
+    let settings = Settings { ring_bytes: 1 << 28, table_entries: u32::from(PORTS), ..Settings::default() };
+    let (mut programs, watched) = Programs::load(TCX, &settings).unwrap();
+    for port in 0..PORTS {
+        programs.pass(Place { inbound: true, ethernet: true }, &datagram(true, port)).unwrap();
+    }
+    let (keys, _) = programs.look_over(|_| true).unwrap();
+    assert_eq!(keys.len(), usize::from(PORTS));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let passing: Vec<_> = [true, false]
+            .map(|forward| {
+                let programs = &programs;
+                scope.spawn(move || {
+                    let place = Place { inbound: forward, ethernet: true };
+                    for round in 0..ROUNDS {
+                        let port = u8::try_from(round % u64::from(PORTS)).unwrap();
+                        programs.pass(place, &datagram(forward, port)).unwrap();
+                    }
+                })
+            })
+            .into();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                programs.take(&keys, true).unwrap();
+            }
+        });
+        passing.into_iter().for_each(|thread| thread.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    programs.take(&keys, true).unwrap();
+    let mut pending = Pending::default();
+    while programs.next_record(|record| pending.take(record)) {}
+    let released = pending.release(u64::MAX, &Clock::new());
+    let totals = watched.totals();
+    assert_eq!((totals.frames_lost, totals.tallies_kept, totals.uncounted), (0, 0, 0));
+    assert_eq!(released.frames + released.tallied_packets, 2 * ROUNDS + u64::from(PORTS), "{totals:?}");
+    assert!(released.tallies > 100, "{totals:?}");
 }
 
 /// What passed one way of one connection.
@@ -130,14 +190,14 @@ fn payload(packet: &Packet<'_>) -> u32 {
 }
 
 /// The programs, and what is in their ring.
-struct Machine {
+pub struct Machine {
     programs: Programs,
     _watched: Watched,
     pending: Pending,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let settings = Settings { ring_bytes: 1 << 24, ..Settings::default() };
         let (programs, watched) = Programs::load(TCX, &settings).unwrap();
         Self { programs, _watched: watched, pending: Pending::default() }
@@ -148,7 +208,7 @@ impl Machine {
     }
 
     /// What the programs make of these frames.
-    fn pass(&mut self, frames: &[(Place, Vec<u8>)]) -> Batch {
+    pub fn pass(&mut self, frames: &[(Place, Vec<u8>)]) -> Batch {
         for (number, (place, bytes)) in frames.iter().enumerate() {
             self.programs.pass(*place, bytes).unwrap();
             if number % 1024 == 0 {
@@ -171,7 +231,7 @@ impl Machine {
 }
 
 /// The Ethernet frames of a capture that the kernel takes, with a way that both ends of a conversation keep to.
-fn frames(capture: &Path) -> Vec<(Place, Vec<u8>)> {
+pub fn frames(capture: &Path) -> Vec<(Place, Vec<u8>)> {
     let Ok(source) = FileSource::open(&[capture]) else { return Vec::new() };
     let mut frames = Vec::new();
     for input in source.map_while(Result::ok) {
@@ -195,7 +255,7 @@ fn shortest(frame: &[u8]) -> usize {
     }
 }
 
-fn captures(corpus: &Path) -> Vec<PathBuf> {
+pub fn captures(corpus: &Path) -> Vec<PathBuf> {
     let folders = std::fs::read_dir(corpus.join("real")).unwrap().map(|entry| entry.unwrap().path());
     let files =
         folders.filter(|folder| folder.is_dir()).flat_map(|folder| std::fs::read_dir(folder).unwrap());

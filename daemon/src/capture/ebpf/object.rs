@@ -40,7 +40,7 @@ pub enum EbpfError {
     )]
     NoKernelTypes,
     /// The kernel lacks what the programs are made of.
-    #[error("eBPF: this kernel is too old for {what} ({error}); 5.16 or newer is needed")]
+    #[error("eBPF: this kernel is too old for {what} ({error}); 5.13 or newer is needed")]
     TooOld {
         /// The map or program.
         what: String,
@@ -93,14 +93,17 @@ pub fn with_causes(error: &dyn Error) -> String {
 /// # Errors
 /// [`EbpfError`]
 pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<Ebpf, EbpfError> {
+    // Asked first: aya finds out once a process what the kernel can, and without a right it finds that it can nothing.
     let missing = missing_capabilities();
+    if !missing.is_empty() {
+        return Err(EbpfError::Permission { missing });
+    }
     if !has_kernel_types() {
         return Err(EbpfError::NoKernelTypes);
     }
     let mut loader = EbpfLoader::new();
     set(&mut loader);
     loader.load(object).map_err(|error| match error {
-        _ if !missing.is_empty() => EbpfError::Permission { missing },
         aya::EbpfError::MapError(MapError::CreateError { name, io_error })
             if io_error.kind() == io::ErrorKind::InvalidInput =>
         {
@@ -139,11 +142,6 @@ pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedCla
 #[must_use]
 pub fn refused(name: &str, error: ProgramError) -> EbpfError {
     match error {
-        ProgramError::LoadError { io_error, .. }
-            if io_error.kind() == io::ErrorKind::PermissionDenied && !missing_capabilities().is_empty() =>
-        {
-            EbpfError::Permission { missing: missing_capabilities() }
-        }
         ProgramError::LoadError { verifier_log, io_error } => EbpfError::Refused {
             program: name.to_owned(),
             reason: last_line(&verifier_log.to_string()).unwrap_or_else(|| io_error.to_string()),

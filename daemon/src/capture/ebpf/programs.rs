@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
-use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
+use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions};
 
 use super::Settings;
 use super::abi::{self, Control, Device, Key, OrderHead, Sum, Totals};
@@ -165,29 +165,30 @@ impl Programs {
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn take(&mut self, keys: &[Key], all: bool) -> Result<(), EbpfError> {
+    pub fn take(&self, keys: &[Key], all: bool) -> Result<(), EbpfError> {
         let mut order = abi::bytes_of(&OrderHead { ethernet: [0; 14], all: all.into() }).to_vec();
         for key in keys.iter().take(abi::TAKEN) {
             order.extend_from_slice(abi::bytes_of(key));
         }
-        run(object::classifier(&mut self.ebpf, TAKE)?, &order)
+        self.run(TAKE, &order)
     }
 
     /// Gives one frame to the program of a place, as if it had passed the loopback device.
     ///
     /// # Errors
     /// As the kernel says; it takes frames of 14 bytes to about a page.
-    pub fn pass(&mut self, place: Place, frame: &[u8]) -> Result<(), EbpfError> {
-        run(self.at(place)?, frame)
+    pub fn pass(&self, place: Place, frame: &[u8]) -> Result<(), EbpfError> {
+        self.run(place.name(), frame)
     }
-}
 
-fn run(program: &SchedClassifier, frame: &[u8]) -> Result<(), EbpfError> {
-    let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-    program
-        .test_run(options)
-        .map(drop)
-        .map_err(|error| EbpfError::failed("run a program", object::with_causes(&error)))
+    fn run(&self, name: &str, frame: &[u8]) -> Result<(), EbpfError> {
+        let failed =
+            |error: ProgramError| EbpfError::failed(format!("run {name}"), object::with_causes(&error));
+        let program = self.ebpf.program(name).ok_or_else(|| failed(ProgramError::NotLoaded))?;
+        let program: &SchedClassifier = program.try_into().map_err(failed)?;
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        program.test_run(options).map(drop).map_err(failed)
+    }
 }
 
 impl Watched {
