@@ -7,6 +7,7 @@ mod check;
 mod clock;
 mod cluster;
 mod error;
+mod kernel_drops;
 mod live;
 mod manifests;
 mod node;

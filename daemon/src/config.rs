@@ -128,6 +128,9 @@ pub struct CaptureArgs {
     /// Do without the kernel's connection tracking.
     #[arg(long)]
     pub no_conntrack: bool,
+    /// Do without the packets that the kernel drops, and its reasons.
+    #[arg(long)]
+    pub no_kernel_drops: bool,
 }
 
 /// `weir-daemon run`.

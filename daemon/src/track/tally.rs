@@ -35,7 +35,7 @@ impl Tracker {
             add(connection, place.form, tally, role);
         }
         self.reconsider(place.slot, sink);
-        self.claim_logged(sink);
+        self.claim_named(sink);
     }
 
     fn place_of_tally(&mut self, tally: &Tally, sink: Sink<'_>) -> Option<Place> {

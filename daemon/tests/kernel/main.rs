@@ -8,6 +8,8 @@
 
 mod capture;
 mod conntrack;
+#[cfg(feature = "ebpf")]
+mod drops;
 mod namespace;
 mod nflog;
 mod permission;
