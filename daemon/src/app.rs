@@ -9,6 +9,7 @@ mod cluster;
 mod error;
 mod frames;
 mod governed;
+mod kernel_drops;
 mod live;
 mod manifests;
 mod node;

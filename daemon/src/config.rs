@@ -147,6 +147,9 @@ pub struct CaptureArgs {
     /// Do without the kernel's connection tracking.
     #[arg(long)]
     pub no_conntrack: bool,
+    /// Do without the packets that the kernel drops, and its reasons.
+    #[arg(long)]
+    pub no_kernel_drops: bool,
 }
 
 /// What the daemon may cost its node. When it costs more it leaves out, in this order: messages of application protocols,

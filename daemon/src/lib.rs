@@ -13,6 +13,8 @@ pub mod ring;
 pub mod serve;
 
 pub mod conntrack;
+#[cfg(feature = "ebpf")]
+pub mod drops;
 pub mod nflog;
 pub mod testimony;
 pub mod tuple;

@@ -193,6 +193,15 @@ impl Parts {
             );
             status.notice("nflog loss", &sentence);
         }
+        if counts.drops_lost > 0 {
+            let sentence = format!(
+                "kernel drops: {} packets that the kernel gave up found no room on their way here: a dropped call may \
+                 lack its reason",
+                counts.drops_lost
+            );
+            status.notice("kernel drop loss", &sentence);
+        }
+        status.tell_kernel_drops(self.sources.kernel_drops());
         for (topic, sentence) in self.sources.notices() {
             tracing::warn!("{sentence}");
             status.notice(topic, &sentence);

@@ -1,4 +1,4 @@
-//! The live sources of a node, started together: frames, conntrack, NFLOG; and what they have to say.
+//! The live sources of a node, started together: frames, conntrack, NFLOG, drops; and what they have to say.
 //!
 //! Frames are what the daemon is for: without them it does not run. The kernel's testimony may be missing, and then a
 //! notice says so. All feed one bounded queue.
@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use weir_proto::weir::v1::Source;
+use weir_proto::weir::v1::{KernelDropStatus, Source};
 
 use crate::capture::{Detail, Input, Sink, sink};
 use crate::config::CaptureArgs;
@@ -15,6 +15,7 @@ use crate::{conntrack, nflog};
 
 use super::AppError;
 use super::frames::Frames;
+use super::kernel_drops::KernelDrops;
 
 /// Inputs between sources and pipeline: a batch holds up to some milliseconds of frames.
 const QUEUE: usize = 4096;
@@ -25,6 +26,7 @@ pub struct Sources {
     queue: Sink,
     conntrack: Option<conntrack::Reader>,
     nflog: Option<nflog::Reader>,
+    drops: Option<KernelDrops>,
     /// What could not be started, by topic.
     missing: Vec<(&'static str, String)>,
 }
@@ -42,6 +44,8 @@ pub struct SourceCounts {
     pub conntrack_overruns: u64,
     /// Packets that rules logged and that did not get here.
     pub logged_lost: u64,
+    /// Packets that the kernel dropped and told of, and that did not get here.
+    pub drops_lost: u64,
 }
 
 impl Sources {
@@ -68,8 +72,13 @@ impl Sources {
                 nflog::Settings { groups: args.nflog_groups.clone(), ..nflog::Settings::default() };
             noted(&mut missing, "nflog", nflog::start(&settings, sink(queue.clone())))
         };
+        let drops = if args.no_kernel_drops {
+            None
+        } else {
+            noted(&mut missing, "kernel drops", KernelDrops::start(sink(queue.clone())))
+        };
         let frames = Frames::start(args, || sink(queue.clone()))?;
-        Ok((Self { frames, queue: sink(queue), conntrack, nflog, missing }, inputs))
+        Ok((Self { frames, queue: sink(queue), conntrack, nflog, drops, missing }, inputs))
     }
 
     /// False once frames come no more; a notice says why.
@@ -106,7 +115,14 @@ impl Sources {
                 .nflog
                 .as_ref()
                 .map_or(0, |reader| reader.stats().lost + reader.stats().queue_full),
+            drops_lost: self.drops.as_ref().map_or(0, KernelDrops::lost),
         }
+    }
+
+    /// Packets that the kernel gave up, by reason.
+    #[must_use]
+    pub fn kernel_drops(&self) -> Vec<KernelDropStatus> {
+        self.drops.as_ref().map(KernelDrops::counts).unwrap_or_default()
     }
 
     /// Takes the sentences for people that came since the last call, by topic.
@@ -118,6 +134,7 @@ impl Sources {
         add("capture", self.frames.notices());
         add("conntrack", self.conntrack.as_ref().map(conntrack::Reader::notices).unwrap_or_default());
         add("nflog", self.nflog.as_ref().map(nflog::Reader::notices).unwrap_or_default());
+        add("kernel drops", self.drops.as_ref().map(KernelDrops::notices).unwrap_or_default());
         notices
     }
 
@@ -126,11 +143,12 @@ impl Sources {
     /// # Errors
     /// The first that did not end in time.
     pub fn stop(self, deadline: Duration) -> Result<(), StopError> {
-        let Self { frames, queue: _, conntrack, nflog, missing: _ } = self;
+        let Self { frames, queue: _, conntrack, nflog, drops, missing: _ } = self;
         let ends = [
             frames.stop(deadline),
             conntrack.map_or(Ok(()), |reader| reader.stop(deadline)),
             nflog.map_or(Ok(()), |reader| reader.stop(deadline)),
+            drops.map_or(Ok(()), |reader| reader.stop(deadline)),
         ];
         ends.into_iter().collect()
     }

@@ -1,5 +1,6 @@
 //! The devices that a connection passed on this node, and in words where an observation was made.
 
+use smallvec::SmallVec;
 use weir_proto::weir::v1;
 
 use super::detail::counters as counters_of;
@@ -11,7 +12,9 @@ use crate::tuple::{IpProtocol, Tuple};
 
 pub(super) fn write(room: &mut Vec<v1::PathPoint>, scene: &Scene<'_>) {
     let connection = scene.event.connection;
-    text::list(room, connection.path.iter().enumerate(), |(index, at), room| {
+    let mut along: SmallVec<[(usize, &PathPoint); 8]> = connection.path.iter().enumerate().collect();
+    along.sort_by_key(|(_, point)| point.along());
+    text::list(room, along.into_iter(), |(index, at), room| {
         point(room, scene, at, index == connection.measured);
     });
 }

@@ -300,7 +300,12 @@ impl Connection {
     }
 
     pub(super) fn observe(&mut self, observation: Observation, at: UnixNanos, witness: Witness) -> bool {
-        if self.observed(observation) {
+        if let Some(known) = self.evidence.iter_mut().find(|known| known.observation == observation) {
+            // Frames of several devices, and connections that become one, come in no certain order: the first sighting is told.
+            let seen = |witness: &Witness| matches!(witness, Witness::Device(..));
+            if at < known.at && seen(&known.witness) && seen(&witness) {
+                (known.at, known.witness) = (at, witness);
+            }
             return false;
         }
         self.evidence.push(Evidence { observation, at, witness });

@@ -12,6 +12,7 @@ mod capture;
 mod conntrack;
 #[cfg(feature = "ebpf")]
 mod ebpf;
+mod drops;
 mod namespace;
 mod nflog;
 #[cfg(feature = "ebpf")]
