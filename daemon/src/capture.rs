@@ -3,10 +3,13 @@
 //! A source hands over batches, so that a thread change costs little a frame; the queue between a live source and the
 //! pipeline is bounded in batches, and what does not fit is dropped newest first and counted. Frames are not decoded here.
 
+pub mod absent;
+mod batch;
 pub mod file;
 pub mod links;
 pub mod live;
 pub mod record;
+mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +18,8 @@ use std::sync::mpsc::SyncSender;
 use weir_cluster::UnixNanos;
 
 use crate::testimony::Testimony;
+pub use batch::{Batch, Item};
+pub use tally::{Progress, Tally};
 
 /// Number of a device within one run of one source: the ifindex live, drawn anew by the reader of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +99,8 @@ impl LinkType {
     pub const IPV6: Self = Self(229);
     /// Linux cooked, version 1.
     pub const LINUX_SLL: Self = Self(113);
+    /// For private use, and nobody's.
+    pub const USER0: Self = Self(147);
     /// NFLOG messages.
     pub const NFLOG: Self = Self(239);
     /// Netlink messages behind a cooked header.
@@ -139,7 +146,7 @@ impl Frame<'_> {
 /// What a source hands to the pipeline, in the order it happened.
 #[derive(Debug)]
 pub enum Input {
-    /// Frames, oldest first.
+    /// Frames and tallies, oldest first.
     Frames(Batch),
     /// A device appeared or changed; announced before its first frame.
     Interface(InterfaceId, Interface),
@@ -165,82 +172,4 @@ pub struct Loss {
     pub kernel: u64,
     /// Dropped by weir: the queue to the pipeline was full.
     pub queue: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Head {
-    at: UnixNanos,
-    interface: InterfaceId,
-    direction: Direction,
-    link: LinkType,
-    original_len: u32,
-    start: u32,
-    len: u32,
-}
-
-/// Frames in one buffer.
-#[derive(Debug, Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    heads: Vec<Head>,
-}
-
-impl Batch {
-    /// An empty batch with room for so many bytes.
-    #[must_use]
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), heads: Vec::with_capacity(bytes / 128) }
-    }
-
-    /// Copies a frame in. False, and nothing done, if the batch would pass 4 GiB.
-    pub fn push(&mut self, frame: &Frame<'_>) -> bool {
-        let (Ok(start), Ok(len)) = (u32::try_from(self.bytes.len()), u32::try_from(frame.bytes.len())) else {
-            return false;
-        };
-        self.bytes.extend_from_slice(frame.bytes);
-        self.heads.push(Head {
-            at: frame.at,
-            interface: frame.interface,
-            direction: frame.direction,
-            link: frame.link,
-            original_len: frame.original_len,
-            start,
-            len,
-        });
-        true
-    }
-
-    /// The frames, oldest first.
-    pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
-        self.heads.iter().map(|head| Frame {
-            at: head.at,
-            interface: head.interface,
-            direction: head.direction,
-            link: head.link,
-            original_len: head.original_len,
-            bytes: self
-                .bytes
-                .get(head.start as usize..)
-                .and_then(|rest| rest.get(..head.len as usize))
-                .unwrap_or_default(),
-        })
-    }
-
-    /// Number of frames.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.heads.len()
-    }
-
-    /// True without frames.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.heads.is_empty()
-    }
-
-    /// Bytes held.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
 }

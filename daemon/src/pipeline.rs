@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::Flow;
 
-use crate::capture::{Batch, Frame, Input, InterfaceId, Loss, Role};
+use crate::capture::{Batch, Frame, Input, InterfaceId, Item, Loss, Role, Tally};
 use crate::decode::{self, LinkMatter, Packet, Undecodable};
 use crate::enrich::{Enricher, Interfaces};
 use crate::track::Tracker;
@@ -27,12 +27,22 @@ pub enum Output<'a> {
 pub struct Counts {
     /// Frames taken.
     pub frames: u64,
+    /// Packets that were counted where they passed, and of which no frame came.
+    pub tallied: u64,
     /// Frames lost before they got here.
     pub lost: Loss,
     /// Frames that are nobody's connection, on all devices.
     pub link: LinkCounts,
     /// Frames that could not be decoded.
     pub undecodable: u64,
+}
+
+impl Counts {
+    /// Packets seen, as frames or not.
+    #[must_use]
+    pub const fn packets(&self) -> u64 {
+        self.frames + self.tallied
+    }
 }
 
 /// Frames that are about their link alone, or carry no IP.
@@ -141,18 +151,38 @@ impl Pipeline {
     }
 
     fn frames(&mut self, batch: &Batch, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
-        for frame in batch.frames() {
-            let Some((packet, role)) = self.decoded(&frame) else { continue };
-            let Self { tracker, enricher, interfaces, .. } = self;
-            tracker.packet(&packet, role, &mut |event| {
-                out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
-            });
+        for item in batch.items() {
+            match item {
+                Item::Frame(frame) => self.frame(&frame, cluster, out),
+                Item::Tally(tally) => self.tally(tally, cluster, out),
+            }
         }
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
+        let Some((packet, role)) = self.decoded(frame) else { return };
+        let Self { tracker, enricher, interfaces, .. } = self;
+        tracker.packet(&packet, role, &mut |event| {
+            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
+        });
+    }
+
+    fn tally(&mut self, tally: &Tally, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
+        self.counts.tallied += tally.packets;
+        let role = self.role(tally.interface);
+        let Self { tracker, enricher, interfaces, .. } = self;
+        tracker.tally(tally, role, &mut |event| {
+            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
+        });
+    }
+
+    fn role(&self, interface: InterfaceId) -> Role {
+        self.interfaces.get(&interface).map_or(Role::Unknown, |interface| interface.role)
     }
 
     /// The packet in a frame, and the role of its device. What is nobody's connection is counted here.
     fn decoded<'a>(&mut self, frame: &Frame<'a>) -> Option<(Packet<'a>, Role)> {
-        let Self { decode, interfaces, counts, links, .. } = self;
+        let Self { decode, counts, links, .. } = self;
         counts.frames += 1;
         let decoded = decode::decode(frame, decode);
         if let Some(count) = counts.link.of(&decoded) {
@@ -168,8 +198,7 @@ impl Pipeline {
             counts.undecodable += 1;
             return None;
         };
-        let role = interfaces.get(&frame.interface).map_or(Role::Unknown, |interface| interface.role);
-        Some((packet, role))
+        Some((packet, self.role(frame.interface)))
     }
 
     /// Lets time pass where no packet brings it.

@@ -1,7 +1,8 @@
 //! Packets and the kernel's testimony -> [`Event`]s: one connection on this node, whatever number of devices and address
 //! forms it is seen in.
 //!
-//! `join` finds the connection of a packet, `observe` counts and draws evidence, `emit` decides when it is told. Pure: time
+//! `join` finds the connection of a packet, `observe` counts and draws evidence, `tally` does both for packets that the source
+//! counted, `emit` decides when it is told. Pure: time
 //! is the packets' own, handed in; no I/O. The table is bounded: when it is full, the longest idle of a sample of connections
 //! ends early, is told so, and counted. A packet that cannot be joined is a connection of its own, never a guess.
 
@@ -23,6 +24,7 @@ mod pack;
 mod path;
 mod sctp;
 mod table;
+mod tally;
 pub mod tcp;
 mod timer;
 mod tunnels;
@@ -104,6 +106,8 @@ pub struct Stats {
     pub evicted: u64,
     /// Connections found to be one after both were begun.
     pub merged: u64,
+    /// Packets of tallies that came when their connection had made way for the next one with the same addresses and ports.
+    pub superseded: u64,
     /// Later pieces of datagrams whose first piece was not seen: without ports they belong to no connection.
     pub unmatched: u64,
     /// Logged packets of which no frame was seen.

@@ -290,7 +290,7 @@ impl Pump {
         let counts = self.pipeline.counts();
         let tracked = self.pipeline.tracker();
         let set = |counter: &std::sync::atomic::AtomicU64, value| counter.store(value, Ordering::Relaxed);
-        set(&self.status.frames, counts.frames);
+        set(&self.status.frames, counts.packets());
         set(&self.status.undecodable, counts.undecodable);
         set(&self.status.connections, tracked.len() as u64);
         set(&self.status.connections_evicted, tracked.stats().evicted);

@@ -158,7 +158,7 @@ impl Replay {
             status.notice("capture", &end.to_string());
         }
         let counts = self.pipeline.counts();
-        status.frames.store(counts.frames, Ordering::Relaxed);
+        status.frames.store(counts.packets(), Ordering::Relaxed);
         status.undecodable.store(counts.undecodable, Ordering::Relaxed);
         status.tell_links(self.pipeline.links());
         failed.map_or(Ok(Ended { counts, damaged }), Err)
@@ -211,8 +211,8 @@ fn summary(replay: Replay) -> Result<(), AppError> {
     let (mut out, links, counts) = (std::io::stdout().lock(), status.links(), ended.counts);
     writeln!(
         out,
-        "{} frames, {} of ARP and the like, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
-        counts.frames,
+        "{} packets, {} of ARP and the like, {} not decodable, {} lost by the capture; {ends} connections, {flows} flows",
+        counts.packets(),
         counts.link.total(),
         counts.undecodable,
         counts.lost.kernel + counts.lost.queue,

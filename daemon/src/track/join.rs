@@ -28,11 +28,7 @@ impl Tracker {
             if !self.begins_anew(place, packet) {
                 return self.compare(place, packet, role, sink);
             }
-            // A form between two translations may be another connection's own: that one takes it, and this one goes on.
-            if !self.is_between(place) {
-                self.conclude(place.slot, sink);
-                self.remove(place.slot);
-            }
+            self.make_way(place, sink);
         }
         if let Some(entry) = self.testified.take(packet.tuple.form(), packet.at) {
             let place = self.testified_place(&entry, packet, sink);
@@ -49,6 +45,15 @@ impl Tracker {
         let place = place.unwrap_or_else(|| self.begin(packet, sink));
         self.note_print(place, packet, role);
         place
+    }
+
+    /// Another connection has the form at `place` from now on: the one that had it ends. A form between two translations may be
+    /// another connection's own: that one takes it, and this one goes on.
+    pub(super) fn make_way(&mut self, place: Place, sink: Sink<'_>) {
+        if !self.is_between(place) {
+            self.conclude(place.slot, sink);
+            self.remove(place.slot);
+        }
     }
 
     /// The open connection that has this packet in another form.
@@ -133,7 +138,7 @@ impl Tracker {
         self.insert(tuple, packet.at, gaps, icmp, sink)
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         tuple: Tuple,
         at: UnixNanos,

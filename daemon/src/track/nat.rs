@@ -24,6 +24,8 @@ const TWIN_WINDOW_NS: u64 = 5_000_000_000;
 const WEAK_WINDOW_NS: u64 = 50_000_000;
 /// The conntrack reader dumps its table every 30 s; an entry that two dumps and some did not name is no more.
 const CONFIRMED_NS: u64 = 120_000_000_000;
+/// Bytes of a datagram's payload that are compared: so many are captured of it in any tunnel.
+const PRINTED: usize = 96;
 /// Sightings with one fingerprint that are compared.
 const CHAIN: usize = 16;
 
@@ -130,9 +132,10 @@ impl Fingerprint {
                 numbers[20..].copy_from_slice(&echoed.to_le_bytes());
                 Some(Self { hash: xxh3_64(&numbers), source: NatSource::Sequence, weak: false })
             }
-            Transport::Udp { payload, .. } if payload.len() >= 8 => {
+            Transport::Udp { payload, payload_len } if payload.len() >= 8 => {
                 let id = packet.ip_id.unwrap_or(0);
-                let hash = xxh3_64_with_seed(payload, id.into());
+                let seed = u64::from(payload_len) << 32 | u64::from(id);
+                let hash = xxh3_64_with_seed(payload.get(..PRINTED).unwrap_or(payload), seed);
                 Some(Self { hash, source: NatSource::Payload, weak: id == 0 })
             }
             Transport::Icmp(icmp) => Self::of_echo(packet, icmp),

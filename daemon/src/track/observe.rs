@@ -15,7 +15,7 @@ use super::l7::budget::Budget;
 use super::tunnels::Tunnels;
 use super::{Place, Tracker, l7, rank, sctp};
 use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{Fragment, Packet, Tcp, TcpFlags, Transport};
+use crate::decode::{Fragment, Packet, Tcp, TcpFlags, Transport, Vlans};
 
 /// Devices and forms of one connection that are told apart; a node has about three devices on a path.
 const MAX_PATH: usize = 16;
@@ -35,7 +35,8 @@ impl Tracker {
         connection.last_packet = connection.last_packet.max(packet.at);
         connection.gaps.truncated |= packet.truncated && l7_port(packet);
         connection.opaque = connection.opaque.or(packet.opaque);
-        let Some(point) = point_of(connection, place.form, packet, role, way) else {
+        let sighting = Sighting::of(packet, role);
+        let Some(point) = point_of(connection, place.form, &sighting, way) else {
             return;
         };
         let wire_packets = wire_packets(connection, packet);
@@ -46,12 +47,37 @@ impl Tracker {
         if nearer(connection, point) {
             remeasure(connection, point);
         }
-        witness(connection, packet, role, way);
+        let reset = matches!(packet.transport, Transport::Tcp(tcp) if tcp.flags.has(TcpFlags::RST));
+        witness(connection, &sighting, way, reset);
         if connection.counting(way) == point && !measure(connection, packet, way, &self.begun) {
             self.stats.messages_dropped += 1;
         }
         if way == Way::Reverse {
             judge_reset(connection, packet);
+        }
+    }
+}
+
+/// Where and how something of a connection passed, for the first time of what is told at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub(super) at: UnixNanos,
+    pub(super) interface: InterfaceId,
+    pub(super) role: Role,
+    pub(super) direction: Direction,
+    pub(super) tunnelled: bool,
+    pub(super) vlans: Vlans,
+}
+
+impl Sighting {
+    const fn of(packet: &Packet<'_>, role: Role) -> Self {
+        Self {
+            at: packet.at,
+            interface: packet.interface,
+            role,
+            direction: packet.direction,
+            tunnelled: packet.tunnel.is_some(),
+            vlans: packet.vlans,
         }
     }
 }
@@ -83,7 +109,7 @@ fn l7_port(packet: &Packet<'_>) -> bool {
 
 fn wire_packets(connection: &Connection, packet: &Packet<'_>) -> u64 {
     match (&connection.tcp, packet.transport) {
-        (Some(tcp), Transport::Tcp(segment)) => tcp.wire_packets(segment.payload_len),
+        (Some(tcp), Transport::Tcp(segment)) => tcp.wire_packets(&segment),
         _ => 1,
     }
 }
@@ -106,42 +132,41 @@ fn counts(packet: &Packet<'_>, wire_packets: u64) -> Counts {
 }
 
 /// Finds or makes the point of this device, form and wrapping. None if the path has grown beyond sense.
-fn point_of(
+pub(super) fn point_of(
     connection: &mut Connection,
     form: usize,
-    packet: &Packet<'_>,
-    role: Role,
+    sighting: &Sighting,
     way: Way,
 ) -> Option<usize> {
-    let tunnelled = packet.tunnel.is_some();
+    let Sighting { at, interface, role, direction, tunnelled, vlans } = *sighting;
     let here = |point: &PathPoint| {
-        point.interface == packet.interface && point.form == form && point.tunnels.is_empty() != tunnelled
+        point.interface == interface && point.form == form && point.tunnels.is_empty() != tunnelled
     };
     // A device that a packet enters and leaves by, or an `any` capture, sees it twice: two points. On loopback both ways come in:
     // one point.
     let path = &mut connection.path;
     let found = path
         .iter()
-        .position(|point| here(point) && point.direction_of(way) == packet.direction)
-        .or_else(|| path.iter_mut().position(|point| here(point) && point.adopt(way, packet.direction)));
+        .position(|point| here(point) && point.direction_of(way) == direction)
+        .or_else(|| path.iter_mut().position(|point| here(point) && point.adopt(way, direction)));
     if found.is_some() || connection.path.len() >= MAX_PATH {
         return found;
     }
-    let turned = opposite(packet.direction);
+    let turned = opposite(direction);
     let (forward_direction, reverse_direction) = match way {
-        Way::Forward => (packet.direction, turned),
-        Way::Reverse => (turned, packet.direction),
+        Way::Forward => (direction, turned),
+        Way::Reverse => (turned, direction),
     };
     connection.path.push(PathPoint {
-        interface: packet.interface,
+        interface,
         role,
         form,
         tunnels: Tunnels::default(),
-        vlans: packet.vlans,
+        vlans,
         forward_direction,
         reverse_direction,
-        first: packet.at,
-        last: packet.at,
+        first: at,
+        last: at,
         counters: super::connection::Counters::default(),
         flags: Default::default(),
     });
@@ -161,7 +186,7 @@ fn passed(point: &mut PathPoint, packet: &Packet<'_>, way: Way, counts: &Counts)
     point.tunnels.note(packet, way);
 }
 
-fn nearer(connection: &Connection, point: usize) -> bool {
+pub(super) fn nearer(connection: &Connection, point: usize) -> bool {
     let worth = |index: usize| connection.path.get(index).map(worth);
     point != connection.measured && worth(point) > worth(connection.measured)
 }
@@ -172,7 +197,7 @@ pub(super) fn worth(point: &PathPoint) -> (u8, bool, bool, Reverse<InterfaceId>)
     (rank(point.role), from_client, point.tunnels.is_empty(), Reverse(point.interface))
 }
 
-fn remeasure(connection: &mut Connection, point: usize) {
+pub(super) fn remeasure(connection: &mut Connection, point: usize) {
     connection.measured = point;
     connection.aside = None;
     connection.tcp = connection.tcp.map(|tcp| tcp.restarted());
@@ -183,23 +208,23 @@ fn remeasure(connection: &mut Connection, point: usize) {
     connection.flags_forward = TcpFlags::default();
 }
 
-/// Draws evidence from one sighting.
-fn witness(connection: &mut Connection, packet: &Packet<'_>, role: Role, way: Way) {
-    let device = Witness::Device(packet.interface, packet.direction);
-    let from_pod = role == Role::PodVeth && packet.direction == Direction::Inbound;
-    let to_pod = role == Role::PodVeth && packet.direction == Direction::Outbound;
-    let reset = matches!(packet.transport, Transport::Tcp(tcp) if tcp.flags.has(TcpFlags::RST));
+/// Draws evidence from one sighting; `reset`: it is TCP's RST.
+pub(super) fn witness(connection: &mut Connection, sighting: &Sighting, way: Way, reset: bool) {
+    let Sighting { at, interface, role, direction, .. } = *sighting;
+    let device = Witness::Device(interface, direction);
+    let from_pod = role == Role::PodVeth && direction == Direction::Inbound;
+    let to_pod = role == Role::PodVeth && direction == Direction::Outbound;
     match way {
         Way::Forward if to_pod => {
-            connection.observe(Observation::Delivered, packet.at, device);
+            connection.observe(Observation::Delivered, at, device);
         }
         Way::Forward => {}
         Way::Reverse if reset && from_pod => {
-            connection.observe(Observation::ResetByEndpoint, packet.at, device);
+            connection.observe(Observation::ResetByEndpoint, at, device);
         }
         Way::Reverse if reset => {}
         Way::Reverse => {
-            connection.observe(Observation::Answered, packet.at, device);
+            connection.observe(Observation::Answered, at, device);
             if connection.tcp.is_none() && matches!(connection.state, State::Opening | State::Unanswered) {
                 connection.state = State::Established;
             }
@@ -221,24 +246,25 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way, begun: &B
             if let Some(tcp) = &mut connection.tcp {
                 connection.state = tcp.segment(packet.at, way, &segment, state);
             }
-            if matches!(connection.state, State::Closed | State::Reset)
-                && connection.emission.over_at.is_none()
-            {
-                connection.emission.over_at = Some(packet.at);
-            }
+            note_over(connection, packet.at);
             segment.payload_len == 0
                 || !l7_port(packet)
                 || dns_over_tcp(connection, way, &segment, packet.at, begun)
         }
         Transport::Sctp { chunks, .. } => {
             connection.state = sctp::after(connection.state, chunks);
-            if connection.state.is_over() && connection.emission.over_at.is_none() {
-                connection.emission.over_at = Some(packet.at);
-            }
+            note_over(connection, packet.at);
             true
         }
         Transport::Udp { payload, .. } if l7_port(packet) => dns(connection, way, payload, packet),
         _ => true,
+    }
+}
+
+/// The packets themselves have ended it.
+pub(super) fn note_over(connection: &mut Connection, at: UnixNanos) {
+    if matches!(connection.state, State::Closed | State::Reset) {
+        connection.emission.over_at = connection.emission.over_at.or(Some(at));
     }
 }
 

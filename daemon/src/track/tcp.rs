@@ -7,6 +7,7 @@ use weir_cluster::UnixNanos;
 
 use super::connection::{State, Way};
 use super::pack::packed;
+use crate::capture::Progress;
 use crate::decode::{Tcp, TcpFlags};
 
 mod round_trip;
@@ -64,11 +65,12 @@ impl Conversation {
 
     /// Packets on the wire that a captured segment stands for: segmentation offload shows one big one.
     #[must_use]
-    pub fn wire_packets(&self, payload_len: u32) -> u64 {
+    pub fn wire_packets(&self, segment: &Tcp<'_>) -> u64 {
         let mss = [self.client.mss, self.server.mss].into_iter().flatten().min().map_or(1460, u32::from);
-        // Options (timestamps: 12 bytes) take room in each segment of a stream.
-        let room = mss.saturating_sub(12).max(1);
-        if payload_len <= mss { 1 } else { u64::from(payload_len.div_ceil(room)) }
+        // The size that is announced leaves no room for options (RFC 6691): timestamps take 12 bytes of each segment.
+        let options = if segment.timestamps.is_some() { 12 } else { 0 };
+        let room = mss.saturating_sub(options).max(1);
+        if segment.payload_len <= mss { 1 } else { u64::from(segment.payload_len.div_ceil(room)) }
     }
 
     /// The server answered the SYN, and the client never acknowledged that: the connection is half open.
@@ -89,6 +91,15 @@ impl Conversation {
             receiver.is_answered(at, tcp);
         }
         self.next_state(way, tcp.flags, state)
+    }
+
+    /// Takes segments of which only the sum is known: they went on where those before had stopped, or what they repeated was
+    /// handed up. Nothing is judged by them, and what is timed by their numbers cannot be timed any more.
+    pub fn counted(&mut self, first: UnixNanos, way: Way, progress: &Progress, state: State) -> State {
+        self.client.stop_timing();
+        self.server.stop_timing();
+        self.side(way).goes_on(first, progress);
+        self.next_state(way, TcpFlags(progress.flags), state)
     }
 
     /// All flags that one side sent past the point that is read. Which end ended it first they do not tell, if both did.

@@ -34,6 +34,8 @@ pub struct Tunnels {
     /// One each way has room in place: its packets allocate nothing.
     seen: SmallVec<[Seen; 2]>,
     more: u64,
+    /// That of the latest packet, there and back.
+    latest: (Option<usize>, Option<usize>),
 }
 
 impl Tunnels {
@@ -42,6 +44,7 @@ impl Tunnels {
         let Some(tunnel) = packet.tunnel else { return };
         let same = |seen: &Seen| seen.way == way && is_same(&seen.tunnel, &tunnel);
         let found = self.seen.iter().position(same).or_else(|| self.begin(packet, tunnel, way));
+        *self.latest(way) = found;
         let Some(seen) = found.and_then(|place| self.seen.get_mut(place)) else {
             self.more += 1;
             return;
@@ -49,6 +52,25 @@ impl Tunnels {
         seen.tunnel = tunnel;
         seen.packets += 1;
         seen.frame_bytes += u64::from(packet.frame_len);
+    }
+
+    /// Counts packets of which is known only that they came in a tunnel: that of the latest packet that went the same way.
+    pub(super) fn add(&mut self, way: Way, packets: u64, frame_bytes: u64) {
+        let latest = *self.latest(way);
+        match latest.and_then(|place| self.seen.get_mut(place)) {
+            Some(seen) => {
+                seen.packets += packets;
+                seen.frame_bytes += frame_bytes;
+            }
+            None => self.more += packets,
+        }
+    }
+
+    const fn latest(&mut self, way: Way) -> &mut Option<usize> {
+        match way {
+            Way::Forward => &mut self.latest.0,
+            Way::Reverse => &mut self.latest.1,
+        }
     }
 
     fn begin(&mut self, packet: &Packet<'_>, tunnel: Tunnel, way: Way) -> Option<usize> {
@@ -64,7 +86,7 @@ impl Tunnels {
     /// True where packets came bare.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.seen.is_empty() && self.more == 0
     }
 
     /// The tunnels.
@@ -92,6 +114,7 @@ impl Tunnels {
 
     /// The ends have changed places.
     pub(super) fn flip(&mut self) {
+        std::mem::swap(&mut self.latest.0, &mut self.latest.1);
         for seen in &mut self.seen {
             seen.way = match seen.way {
                 Way::Forward => Way::Reverse,
@@ -102,7 +125,7 @@ impl Tunnels {
 }
 
 packed!(struct Seen { way, tunnel, around, packets, frame_bytes });
-packed!(struct Tunnels { seen, more });
+packed!(struct Tunnels { seen, more, latest });
 
 /// Ports are a hash of what is inside, and tell no tunnels apart.
 fn is_same(one: &Tunnel, other: &Tunnel) -> bool {

@@ -39,11 +39,12 @@ struct Timed {
 pub(super) struct Stopwatch {
     timed: Option<Timed>,
     measured: Option<RoundTrip>,
+    stopped: bool,
 }
 
 packed!(struct RoundTrip { smoothed_ns, least_ns, greatest_ns, samples, by_timestamp });
 packed!(struct Timed { end, at, timestamp, again });
-packed!(struct Stopwatch { timed, measured });
+packed!(struct Stopwatch { timed, measured, stopped });
 
 impl Stopwatch {
     /// What it measured; None without a sample.
@@ -51,9 +52,14 @@ impl Stopwatch {
         self.measured
     }
 
+    /// Drops what was measured, and measures no more.
+    pub(super) fn stop(&mut self) {
+        *self = Self { stopped: true, ..Self::default() };
+    }
+
     /// The side sent something new, up to `end`.
     pub(super) fn sent(&mut self, at: UnixNanos, tcp: &Tcp<'_>, end: u32) {
-        if self.timed.is_none() {
+        if self.timed.is_none() && !self.stopped {
             let timestamp = tcp.timestamps.map(|(value, _)| value);
             self.timed = Some(Timed { end, at, timestamp, again: false });
         }

@@ -7,6 +7,7 @@ use weir_cluster::UnixNanos;
 
 use super::after;
 use super::round_trip::{RoundTrip, Stopwatch};
+use crate::capture::Progress;
 use crate::decode::{Tcp, TcpFlags};
 use crate::track::pack::packed;
 
@@ -82,6 +83,28 @@ impl Side {
         }
         self.acknowledges(at, tcp, missing);
         self.carries(at, tcp);
+    }
+
+    /// Takes segments that were counted. The last of a window that was closed may be among them only if a frame was lost.
+    pub(super) fn goes_on(&mut self, first: UnixNanos, progress: &Progress) {
+        self.seen = true;
+        let flags = TcpFlags(progress.flags);
+        if flags != TcpFlags::RST && self.next.is_none_or(|next| !after(next, progress.next)) {
+            (self.next, self.next_at) = (Some(progress.next), progress.next_at);
+        }
+        if flags.has(TcpFlags::ACK) {
+            self.acknowledged = Some((progress.acknowledgement, progress.window));
+            if progress.window > 0
+                && let Some(since) = self.full_since.take()
+            {
+                self.full_ns = self.full_ns.saturating_add(first.nanos_since(since));
+            }
+        }
+    }
+
+    /// Some of the segments that are timed, or of the answers to them, are not seen.
+    pub(super) fn stop_timing(&mut self) {
+        self.stopwatch.stop();
     }
 
     /// The other side acknowledged what this one sent.

@@ -96,7 +96,11 @@ fn a_reset_after_both_fins_is_still_closed() {
 #[test]
 fn offloaded_segments_stand_for_wire_packets() {
     let conversation = Conversation::default();
-    assert_eq!(conversation.wire_packets(0), 1);
-    assert_eq!(conversation.wire_packets(1460), 1);
-    assert_eq!(conversation.wire_packets(1448 * 10), 10);
+    let plain = |len| conversation.wire_packets(&segment(TcpFlags::ACK, 0, len));
+    assert_eq!([0, 1460, 1461, 1460 * 10, 1460 * 10 + 1].map(plain), [1, 1, 2, 10, 11]);
+    let stamped = |len| {
+        let segment = Tcp { timestamps: Some((1, 1)), ..segment(TcpFlags::ACK, 0, len) };
+        conversation.wire_packets(&segment)
+    };
+    assert_eq!([0, 1448, 1448 * 10, 1448 * 10 + 1].map(stamped), [1, 1, 10, 11]);
 }
