@@ -18,10 +18,11 @@ die() { echo "demo.sh: $*" >&2; exit 1; }
 missing_packages() {
   local pair
   for pair in ip:iproute2 bridge:iproute2 iptables-restore:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl \
-    setpriv:util-linux mount:mount cc:build-essential pkg-config:pkg-config; do
+    setpriv:util-linux mount:mount cc:build-essential pkg-config:pkg-config clang-14:clang-14; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair##*:}"
   done
   [ -e /usr/include/pcap/pcap.h ] || echo libpcap-dev
+  [ -e /usr/include/bpf/bpf_helpers.h ] || echo libbpf-dev
   [ -x /usr/lib/cni/bridge ] || echo containernetworking-plugins
 }
 

@@ -14,10 +14,11 @@ say() { printf '\n== %s\n' "$*"; }
 install_missing() {
   local missing=() pair
   for pair in ip:iproute2 bridge:iproute2 iptables:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl socat:socat tmux:tmux \
-    setpriv:util-linux pkg-config:pkg-config cc:build-essential; do
+    setpriv:util-linux pkg-config:pkg-config cc:build-essential clang-14:clang-14 bpftool:bpftool; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
   done
   [ -e /usr/include/pcap/pcap.h ] || missing+=(libpcap-dev)
+  [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
   [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
   [ "${#missing[@]}" -eq 0 ] && return
   say "installing ${missing[*]}"

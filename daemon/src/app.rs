@@ -7,6 +7,8 @@ mod check;
 mod clock;
 mod cluster;
 mod error;
+mod frames;
+mod governed;
 mod live;
 mod manifests;
 mod node;
@@ -14,6 +16,7 @@ mod record;
 mod replay;
 mod serving;
 mod sources;
+mod usage;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;

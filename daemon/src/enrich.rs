@@ -1,12 +1,13 @@
 //! [`Event`] -> [`Flow`]: who the ends are, which Service was called, what can be said of the fate, and the flow's place.
 //!
-//! One concern a file: `ends` and `service` name the two ends, `verdict` and `point` say what became of the packets, `layers`
+//! One concern a file: `ends` and `service` name the two ends, `verdict`, `drops` and `point` say what became of the packets, `layers`
 //! and `summary` fill what Hubble shows of the protocols, `detail` fills `Flow.weir`. Pure: the time is the event's, the
 //! cluster's state is handed in and asked for the time of the connection's first packet. Nothing is guessed: what is inferred is
 //! marked as inferred, and what is unknown stays empty.
 
 mod community_id;
 mod detail;
+mod drops;
 mod ends;
 mod join_key;
 mod layers;
@@ -147,8 +148,9 @@ impl Enricher {
         if tells_of_the_answer(event) {
             turn_round(flow);
         }
+        let stopped_by = event.connection.stopped_by();
         #[expect(deprecated, reason = "Hubble's printers show this field")]
-        summary::write(&mut flow.summary, flow.l4.as_ref(), flow.l7.as_ref());
+        summary::write(&mut flow.summary, flow.l4.as_ref(), flow.l7.as_ref(), stopped_by);
         flow
     }
 

@@ -19,6 +19,7 @@ pub mod tuple;
 
 pub mod app;
 pub mod config;
+pub mod governor;
 pub mod netlink;
 pub mod notice;
 pub mod run_state;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use weir_proto::weir::v1::{ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason};
 
 use super::ends::Ends;
-use super::{Scene, community_id, join_key, path, tcp, text, timestamp};
+use super::{Scene, community_id, drops, join_key, path, tcp, text, timestamp};
+use crate::capture::Detail;
 use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
 use crate::track::event::{self, Content, Event};
@@ -40,6 +41,8 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         icmp_id,
         entry_key,
         merged_into,
+        kernel_drops,
+        kernel_drops_more,
         carries,
     } = room;
     *connection_id = connection.id.0;
@@ -63,6 +66,8 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         path::evidence(room, scene.interfaces, evidence);
     });
     text::list(rule_names, connection.rule_names.iter(), |name, room| text::set(room, name));
+    drops::write(kernel_drops, connection);
+    *kernel_drops_more = connection.drops_more();
     write_incomplete(incomplete, connection);
     write_last_seen_at(last_seen_at, scene);
     text::set(source_node, &ends.source.node);
@@ -153,6 +158,9 @@ fn write_incomplete(room: &mut Vec<i32>, connection: &Connection) {
         (connection.state == State::Evicted, Incomplete::Evicted),
         (no_handshake, Incomplete::NoHandshake),
         (gaps.capture_loss, Incomplete::CaptureLoss),
+        (gaps.reduced >= Detail::NoPayload, Incomplete::NoPayload),
+        (gaps.reduced >= Detail::NoTiming, Incomplete::NoTiming),
+        (gaps.reduced >= Detail::Sampled, Incomplete::Sampled),
     ];
     room.clear();
     room.extend(table.into_iter().filter(|(lacks, _)| *lacks).map(|(_, what)| i32::from(what)));

@@ -135,6 +135,7 @@ pub(super) fn evidence(room: &mut v1::Evidence, interfaces: &Interfaces, evidenc
     match &evidence.witness {
         Witness::Device(id, direction) => place(&mut room.detail, interfaces, *id, *direction),
         Witness::Rule(prefix) => text::set(&mut room.detail, prefix),
+        Witness::Kernel(cause) => text::write(&mut room.detail, &**cause),
         Witness::Icmp(error) => {
             icmp_in_words(&mut room.detail, error);
             room.icmp = Some(icmp(error));
@@ -163,6 +164,7 @@ const fn observation(observation: Observation) -> v1::Observation {
     match observation {
         Observation::Delivered => v1::Observation::Delivered,
         Observation::Answered => v1::Observation::Answered,
+        Observation::KernelDrop => v1::Observation::KernelDrop,
         Observation::Logged => v1::Observation::Logged,
         Observation::IcmpUnreachable => v1::Observation::IcmpUnreachable,
         Observation::ResetByEndpoint => v1::Observation::ResetByEndpoint,

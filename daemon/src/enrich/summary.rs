@@ -1,16 +1,35 @@
 //! `Flow.Summary`: one line about a flow, in the form that Hubble's printers show unchanged.
 
+use std::fmt::Write as _;
+
 use weir_proto::flow::{Dns, IcmPv4, IcmPv6, L7FlowType, Layer4, Layer7, TcpFlags, layer4, layer7};
 
 use super::text;
+use crate::track::connection::{KernelDrop, Way};
 
-pub(super) fn write(room: &mut String, l4: Option<&Layer4>, l7: Option<&Layer7>) {
+/// `stopped_by` is what the kernel did to it, on a flow that is about the connection.
+pub(super) fn write(
+    room: &mut String,
+    l4: Option<&Layer4>,
+    l7: Option<&Layer7>,
+    stopped_by: Option<&KernelDrop>,
+) {
     if let Some(l7) = l7
         && let Some(layer7::Record::Dns(dns)) = &l7.record
     {
         *room = if l7.r#type == i32::from(L7FlowType::Request) { query(dns) } else { answer(dns) };
         return;
     }
+    write_protocol(room, l4);
+    if let Some(drop) = stopped_by {
+        let before = if room.is_empty() { "" } else { "; " };
+        let what = if drop.way == Way::Reverse { "answer " } else { "" };
+        // Writing into a text cannot fail.
+        let _ = write!(room, "{before}{what}dropped by the kernel: {}", drop.cause);
+    }
+}
+
+fn write_protocol(room: &mut String, l4: Option<&Layer4>) {
     match l4.and_then(|l4| l4.protocol.as_ref()) {
         Some(layer4::Protocol::Tcp(tcp)) => tcp_flags(room, &tcp.flags.unwrap_or_default()),
         Some(layer4::Protocol::Udp(_)) => text::set(room, "UDP"),

@@ -2,6 +2,7 @@
 
 use weir_proto::weir::v1::{CloseReason, ClosedBy, RoundTrip, Tcp, TcpMeasure};
 
+use crate::capture::Detail;
 use crate::track::connection::{Connection, Observation, State, Way};
 use crate::track::event::{Event, Reason};
 use crate::track::tcp::{self, Conversation};
@@ -78,13 +79,14 @@ fn close_reason(event: &Event<'_>, tcp: &Conversation) -> CloseReason {
 }
 
 fn write_absent(room: &mut Vec<i32>, connection: &Connection, tcp: &Conversation) {
+    let uncounted = connection.gaps.reduced >= Detail::NoTiming;
     let table = [
         (tcp.server_rtt_ns().is_none(), TcpMeasure::HandshakeServer),
         (tcp.client_rtt_ns().is_none(), TcpMeasure::HandshakeClient),
         (tcp.client.round_trip().is_none(), TcpMeasure::RttServer),
         (tcp.server.round_trip().is_none(), TcpMeasure::RttClient),
-        (!tcp.client.seen(), TcpMeasure::Forward),
-        (!tcp.server.seen(), TcpMeasure::Reverse),
+        (!tcp.client.seen() || uncounted, TcpMeasure::Forward),
+        (!tcp.server.seen() || uncounted, TcpMeasure::Reverse),
         (connection.gaps.midstream, TcpMeasure::Syns),
     ];
     room.clear();

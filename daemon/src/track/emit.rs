@@ -199,7 +199,8 @@ fn is_refused(connection: &Connection) -> bool {
 
 fn settle(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
     connection.emission.settled = true;
-    let reason = if connection.observed(Observation::Logged) { Reason::Drop } else { Reason::Settled };
+    let stopped = connection.observed(Observation::Logged) || connection.stopped_by().is_some();
+    let reason = if stopped { Reason::Drop } else { Reason::Settled };
     tell(connection, reason, None, now, sink);
     flush(connection, now, sink);
 }
@@ -259,6 +260,9 @@ fn tell(
     connection.emission.told_verdict = connection.verdict();
     connection.emission.correction = false;
     connection.flags_forward = crate::decode::TcpFlags::default();
+    if let Some(drops) = &mut connection.drops {
+        drops.told();
+    }
 }
 
 /// States that time alone brings.

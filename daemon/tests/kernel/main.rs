@@ -8,6 +8,10 @@
 
 mod capture;
 mod conntrack;
+#[cfg(feature = "ebpf")]
+mod ebpf;
 mod namespace;
 mod nflog;
 mod permission;
+#[cfg(feature = "ebpf")]
+mod programs;

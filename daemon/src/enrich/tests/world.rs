@@ -18,7 +18,9 @@ use crate::decode::{
     Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol, Vlans, Wrappings,
 };
 use crate::enrich::{Enricher, Interfaces, Settings};
-use crate::testimony::{ConntrackEntry, LoggedPacket, Phase, Testimony};
+use crate::testimony::{
+    self, ConntrackEntry, Device, DropSite, DroppedPacket, LoggedPacket, Phase, Testimony,
+};
 use crate::track::{self, Tracker};
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -219,17 +221,6 @@ impl World {
     }
 
     pub(super) fn log(&mut self, rule: &str, hop: &Hop, sequence: u32) {
-        let tuple = tuple(hop);
-        let octets = |end: SocketAddr| match end.ip() {
-            IpAddr::V4(address) => address.octets(),
-            IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
-        };
-        let mut packet = Vec::new();
-        PacketBuilder::ipv4(octets(tuple.source), octets(tuple.destination), 63)
-            .tcp(tuple.source.port(), tuple.destination.port(), sequence, 1000)
-            .syn()
-            .write(&mut packet, &[])
-            .unwrap();
         let logged = LoggedPacket {
             at: UnixNanos::from_nanos(self.now),
             prefix: Arc::from(rule),
@@ -238,9 +229,21 @@ impl World {
             out_ifindex: 5,
             in_port_ifindex: 0,
             out_port_ifindex: 0,
-            packet,
+            packet: syn(hop, sequence),
         };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));
+    }
+
+    /// The kernel drops the hop's SYN at the client's device.
+    pub(super) fn kernel_drops(&mut self, reason: &str, hop: &Hop, sequence: u32) {
+        let device = Device { ifindex: 2, name: DEVICES[WEB].0.into() };
+        let dropped = DroppedPacket {
+            at: UnixNanos::from_nanos(self.now),
+            reason: reason.into(),
+            site: DropSite { owner: testimony::Owner::Node, device: Some(device) },
+            packet: syn(hop, sequence),
+        };
+        self.feed(|tracker, sink| tracker.testimony(&Testimony::Dropped(dropped), sink));
     }
 
     /// The node answers the hop's client with "port unreachable".
@@ -295,6 +298,22 @@ impl World {
     pub(super) fn last(&self) -> &Flow {
         self.flows.last().unwrap()
     }
+}
+
+/// From its IP header on, as the kernel names it.
+fn syn(hop: &Hop, sequence: u32) -> Vec<u8> {
+    let tuple = tuple(hop);
+    let octets = |end: SocketAddr| match end.ip() {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
+    };
+    let mut packet = Vec::new();
+    PacketBuilder::ipv4(octets(tuple.source), octets(tuple.destination), 63)
+        .tcp(tuple.source.port(), tuple.destination.port(), sequence, 1000)
+        .syn()
+        .write(&mut packet, &[])
+        .unwrap();
+    packet
 }
 
 fn tuple(hop: &Hop) -> Tuple {
