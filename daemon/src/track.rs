@@ -286,17 +286,20 @@ impl Tracker {
     /// Tells every connection's end, as when a capture file is over. The table is empty after it.
     pub fn finish(&mut self, sink: Sink<'_>) {
         self.tell_all_named(sink);
-        // Of a big table even this list is felt: it has no more room than it needs.
-        let mut open: Vec<(ConnectionId, u32)> = Vec::with_capacity(self.connections.len());
-        open.extend(
-            self.connections.glances().map(|(slot, it)| (it.id, u32::try_from(slot).unwrap_or(u32::MAX))),
-        );
+        // Of a big table even a list of it is felt: the timers make room for it, and it has no more than it needs.
+        self.timers.clear();
+        let least = self.connections.glances().map(|(_, it)| it.id.0).min().unwrap_or(0);
+        let mut open: Vec<(u32, u32)> = Vec::with_capacity(self.connections.len());
+        open.extend(self.connections.glances().map(|(slot, it)| {
+            let [order, slot] =
+                [it.id.0 - least, slot as u64].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
+            (order, slot)
+        }));
         open.sort_unstable();
         for (_, slot) in open {
             self.conclude(slot as usize, sink);
             self.remove(slot as usize);
         }
-        self.timers.clear();
     }
 
     fn restart_timers(&mut self, now: UnixNanos) {

@@ -46,9 +46,9 @@ const fn has_ports(protocol: IpProtocol) -> bool {
     )
 }
 
-/// What is hashed, put together first: the hash takes one piece faster than six. Room for seed, two addresses of IPv6, protocol,
-/// zero and two ports.
-type Hashed = SmallVec<[u8; 40]>;
+/// What is hashed, put together first: the hash takes one piece faster than six. With two addresses of IPv6 it has
+/// 40 bytes.
+type Hashed = SmallVec<[u8; 64]>;
 
 fn add_address(hashed: &mut Hashed, address: IpAddr) {
     match address {

@@ -88,7 +88,7 @@ impl Owners {
 
 /// Fibonacci hashing (Knuth, The Art of Computer Programming, section 6.4) of the address; its lowest bits are always 0.
 fn place_of(owner: &Arc<Endpoint>) -> usize {
-    let address = Arc::as_ptr(owner) as usize as u64;
+    let address = Arc::as_ptr(owner).addr() as u64;
     (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACE_BITS)) as usize
 }
 
@@ -115,12 +115,13 @@ mod tests {
 
     fn owner(number: u32) -> Arc<Endpoint> {
         Arc::new(Endpoint {
-            kind: if number % 7 == 0 { EndpointKind::World } else { EndpointKind::Pod },
+            kind: if number.is_multiple_of(7) { EndpointKind::World } else { EndpointKind::Pod },
             identity: Identity(number),
             namespace: format!("ns-{number}").into(),
             pod_name: format!("pod-{number}").into(),
             labels: (0..number % 5).map(|label| format!("k8s:l{label}={number}")).collect(),
-            workload: (number % 3 == 0)
+            workload: number
+                .is_multiple_of(3)
                 .then(|| Workload { kind: "Deployment".into(), name: format!("{number}").into() }),
             node: "".into(),
         })

@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     for target in TARGETS.iter().filter(|target| args.only.as_ref().is_none_or(|only| only == target.name)) {
         let reached = lines.at(&executed::by(&program, target.name)?);
         let all: Vec<&Place> = lines.all().filter(|place| is_of(target, &place.file)).collect();
-        let missing: Vec<&Place> = all.iter().copied().filter(|place| !reached.contains(place)).collect();
+        let missing: Vec<&Place> = all.iter().copied().filter(|place| !reached.contains(*place)).collect();
         let figure = figure(target, all.len(), missing.len());
         print(&figure);
         if args.missing {
