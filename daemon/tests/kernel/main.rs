@@ -10,9 +10,9 @@
 mod attached;
 mod capture;
 mod conntrack;
+mod drops;
 #[cfg(feature = "ebpf")]
 mod ebpf;
-mod drops;
 mod namespace;
 mod nflog;
 #[cfg(feature = "ebpf")]

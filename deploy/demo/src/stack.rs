@@ -205,7 +205,12 @@ fn daemon(
 async fn answering(name: String, command: Command, log: PathBuf, socket: &Path) -> Result<Process> {
     let mut process = Process::start(name, command, log)?;
     let client = Client::new(socket);
-    process.until("its first answer", START_LIMIT, async || Ok(client.status().await.ok().map(drop))).await?;
+    process
+        .until("its capture", START_LIMIT, async || {
+            let status = client.status().await.ok();
+            Ok(status.and_then(|status| status.weir?.source).map(drop))
+        })
+        .await?;
     Ok(process)
 }
 

@@ -110,7 +110,10 @@ fn differences(
     other: &Value,
     found: &mut Vec<(String, String, String)>,
 ) {
-    let allowed = differs.iter().find(|(allowed, ..)| *allowed == path).map(|(_, how, _)| how);
+    let under = |allowed: &str| {
+        path.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let allowed = differs.iter().find(|(allowed, ..)| under(allowed)).map(|(_, how, _)| how);
     let fine = match allowed {
         None => one == other,
         Some(Differs::InValue) => one.is_null() == other.is_null(),
