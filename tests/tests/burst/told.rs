@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio_stream::StreamExt as _;
+use tonic::transport::Endpoint;
 use weir_proto::flow::layer4::Protocol;
 use weir_proto::flow::{Flow, FlowFilter};
 use weir_proto::observer::GetFlowsRequest;
@@ -106,7 +107,7 @@ pub fn devices(socket: &Path, to: Ipv4Addr) -> Result<HashSet<String>> {
     each(socket, filter, |answer| {
         if let ResponseTypes::Flow(flow) = answer {
             let path = flow.weir.map(|detail| detail.path).unwrap_or_default();
-            devices.extend(path.into_iter().map(|point| point.interface));
+            devices.extend(path.into_iter().map(|point| point.device));
         }
     })?;
     Ok(devices)
@@ -116,7 +117,8 @@ fn each(socket: &Path, filter: FlowFilter, mut take: impl FnMut(ResponseTypes)) 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let address = format!("unix://{}", socket.display());
-        let mut client = ObserverClient::connect(address).await.context("the daemon does not answer")?;
+        let channel = Endpoint::from_shared(address)?.connect().await.context("the daemon does not answer")?;
+        let mut client = ObserverClient::new(channel);
         let request = GetFlowsRequest {
             number: u64::MAX,
             first: true,

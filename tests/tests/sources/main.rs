@@ -84,33 +84,14 @@ fn a_dropped_capability_is_named_with_the_way_to_get_it() {
 }
 
 #[test]
-fn a_kernel_without_its_types_still_gives_frames_and_says_what_it_lacks() {
-    let Some(world) = world("a_kernel_without_its_types_still_gives_frames_and_says_what_it_lacks") else {
-        return;
-    };
-    let before = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$@\"",
-        "sh",
-    ];
-    let log = world.folder.path().join("node.log");
-    let _daemon = Running::logging(&mut world.daemon(&before, &["--source", "auto"]), &log).unwrap();
-    answering(&world.socket()).unwrap();
-    let notices = wait_for("a notice of the missing types", DEADLINE, || {
-        let status = ask(&world.socket(), &["status"]).ok()?.into_iter().next()?;
-        let notices: Vec<String> = serde_json::from_value(status["weir"]["notices"].clone()).ok()?;
-        let about = notices
-            .into_iter()
-            .filter(|notice| notice.contains("/sys/kernel/btf/vmlinux"))
-            .collect::<Vec<_>>();
-        (!about.is_empty()).then_some(about)
-    })
-    .unwrap();
-    assert_eq!(notices.len(), 1, "said once: {notices:?}");
-    assert_sentence(&notices[0], &["CONFIG_DEBUG_INFO_BTF"]);
+fn hidden_types_of_the_kernel_are_named_with_what_it_lacks() {
+    let Some(world) = world("hidden_types_of_the_kernel_are_named_with_what_it_lacks") else { return };
+    let hidden = "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec \"$@\"";
+    let before = ["unshare", "--mount", "sh", "-c", hidden, "sh"];
+    let sentence = world.refused(&before, &["--source", "ebpf"]);
+    assert_sentence(&sentence, &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"]);
+    let why = world.by_pcap(&before, &["--source", "auto"]);
+    assert_sentence(&why, &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"]);
 }
 
 #[test]
