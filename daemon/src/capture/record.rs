@@ -1,7 +1,7 @@
 //! [`Input`]s -> a pcapng recording, which `file` reads back as the same inputs in the same order.
 //!
-//! Everything goes in as it came: frames with direction, devices with index and role, losses as statistics, and the
-//! kernel's testimony as the messages it came in, so that any pcapng viewer shows it. Each input is written whole and
+//! Everything goes in as it came: frames with direction, devices with index and role, losses as statistics, the kernel's
+//! testimony as the messages it came in, so that any pcapng viewer shows it, and tallies as frames that no viewer reads. Each input is written whole and
 //! flushed: a recording that is killed is good up to its last whole block. Reads no clock.
 
 use std::collections::HashMap;
@@ -9,12 +9,13 @@ use std::io::{self, Write};
 
 use weir_cluster::UnixNanos;
 
-use super::{Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Loss};
+use super::{Batch, Direction, Frame, Input, Interface, InterfaceId, Item, LinkType, Loss, Tally};
 use crate::testimony::Testimony;
 use crate::{conntrack, nflog};
 
 mod block;
 mod label;
+pub(super) mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,7 @@ pub struct Recorder<W> {
     links: HashMap<InterfaceId, LinkType>,
     conntrack: Option<u32>,
     nflog: Option<u32>,
+    tallies: Option<u32>,
     losses: Option<u32>,
     lost: Loss,
     next_interface: u32,
@@ -97,6 +99,7 @@ impl<W: Write> Recorder<W> {
             links: HashMap::new(),
             conntrack: None,
             nflog: None,
+            tallies: None,
             losses: None,
             lost: Loss::default(),
             next_interface: 0,
@@ -142,9 +145,14 @@ impl<W: Write> Recorder<W> {
     }
 
     fn frames(&mut self, batch: &Batch) {
-        for frame in batch.frames() {
-            let interface = self.interface_of(frame.interface, frame.link);
-            self.frame(interface, &frame);
+        for item in batch.items() {
+            match item {
+                Item::Frame(frame) => {
+                    let interface = self.interface_of(frame.interface, frame.link);
+                    self.frame(interface, &frame);
+                }
+                Item::Tally(tally) => self.tally(tally),
+            }
         }
     }
 
@@ -208,14 +216,23 @@ impl<W: Write> Recorder<W> {
             Testimony::Logged(packet) => (packet.at, LinkType::NFLOG, nflog::emit_packet(packet)),
         };
         let interface = self.testimony_interface(link);
-        let frame = Frame {
-            at,
-            interface: InterfaceId(0),
-            direction: Direction::Unknown,
-            link,
-            original_len: u32::try_from(message.len()).unwrap_or(u32::MAX),
-            bytes: &message,
+        self.message(interface, at, link, &message);
+    }
+
+    fn tally(&mut self, tally: &Tally) {
+        let interface = match self.tallies {
+            Some(known) => known,
+            None => self.describe(LinkType::USER0, "tallies", Label::Tallies),
         };
+        self.tallies = Some(interface);
+        self.message(interface, tally.last, LinkType::USER0, &tally::emit(tally));
+    }
+
+    /// Writes what came on no device.
+    fn message(&mut self, interface: u32, at: UnixNanos, link: LinkType, bytes: &[u8]) {
+        let original_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let direction = Direction::Unknown;
+        let frame = Frame { at, interface: InterfaceId(0), direction, link, original_len, bytes };
         self.frame(interface, &frame);
     }
 

@@ -23,6 +23,7 @@ mod logged;
 mod order;
 mod rest;
 mod reuse;
+mod tallies;
 mod translations;
 
 const VETH: (u32, Role) = (3, Role::PodVeth);

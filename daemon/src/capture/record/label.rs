@@ -2,7 +2,8 @@
 //!
 //! In `if_description` of an interface:
 //! `weir: id=3 ifindex=7 role=pod-veth` a device, announced here; `weir: id=3` further frames of it, of another link type or
-//! never announced; `weir: losses` the interface whose statistics count lost frames; `weir: testimony` the kernel's messages.
+//! never announced; `weir: losses` the interface whose statistics count lost frames; `weir: testimony` the kernel's messages;
+//! `weir: tallies` what was counted and not captured.
 //! In the section's comment: `weir: run=1700000000000 node=worker-1`.
 
 use std::fmt;
@@ -33,6 +34,8 @@ pub(in crate::capture) enum Label {
     Losses,
     /// The kernel's testimony.
     Testimony,
+    /// Packets that were counted.
+    Tallies,
 }
 
 impl fmt::Display for Label {
@@ -45,6 +48,7 @@ impl fmt::Display for Label {
             Self::More { id } => write!(out, "{MARK}id={id}"),
             Self::Losses => write!(out, "{MARK}losses"),
             Self::Testimony => write!(out, "{MARK}testimony"),
+            Self::Tallies => write!(out, "{MARK}tallies"),
         }
     }
 }
@@ -57,6 +61,7 @@ impl FromStr for Label {
         match *words {
             ["losses"] => Ok(Self::Losses),
             ["testimony"] => Ok(Self::Testimony),
+            ["tallies"] => Ok(Self::Tallies),
             [id] => Ok(Self::More { id: number(id, "id=")? }),
             [id, ifindex, role] => {
                 let word = role.strip_prefix("role=").ok_or(NotALabel)?;
