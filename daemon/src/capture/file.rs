@@ -13,7 +13,7 @@ use std::sync::Arc;
 use weir_cluster::UnixNanos;
 
 use super::record::Origin;
-use super::{Detail, Direction, Frame, Interface, InterfaceId, LinkType, Loss, Role};
+use super::{Detail, Direction, Frame, Interface, InterfaceId, LinkType, Loss, Role, Tally};
 use crate::testimony::Testimony;
 
 mod fields;
@@ -138,6 +138,7 @@ enum Content {
     /// Its format has no time for it.
     Timeless(Head),
     Testimony(UnixNanos, Box<Testimony>),
+    Tally(Box<Tally>),
     Lost(Loss),
     Detail(Detail),
 }
@@ -387,6 +388,7 @@ impl CaptureFile {
         let at = match self.pending.front()? {
             Content::Frame(head) | Content::Timeless(head) => head.at,
             Content::Testimony(at, _) => *at,
+            Content::Tally(tally) => tally.last,
             Content::Origin(_) | Content::Interface(..) | Content::Lost(_) | Content::Detail(_) => {
                 self.reached
             }

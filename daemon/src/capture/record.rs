@@ -1,7 +1,8 @@
 //! [`Input`]s -> a pcapng recording, which `file` reads back as the same inputs in the same order.
 //!
-//! Everything goes in as it came: frames with direction, devices with index and role, losses as statistics, and the
-//! kernel's testimony as the messages it came in, or as the packets that it dropped, so that any pcapng viewer shows it. Each input is written whole and
+//! Everything goes in as it came: frames with direction, devices with index and role, losses as statistics, the kernel's
+//! testimony as the messages it came in, or as the packets that it dropped, so that any pcapng viewer shows it, and tallies as
+//! frames that no viewer reads. Each input is written whole and
 //! flushed: a recording that is killed is good up to its last whole block. Reads no clock.
 
 use std::collections::HashMap;
@@ -9,13 +10,14 @@ use std::io::{self, Write};
 
 use weir_cluster::UnixNanos;
 
-use super::{Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Loss};
+use super::{Batch, Direction, Frame, Input, Interface, InterfaceId, Item, LinkType, Loss, Tally};
 use crate::testimony::{DroppedPacket, Testimony};
 use crate::{conntrack, nflog};
 
 mod block;
 mod drop;
 mod label;
+pub(super) mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -81,6 +83,7 @@ pub struct Recorder<W> {
     conntrack: Option<u32>,
     nflog: Option<u32>,
     drops: Option<u32>,
+    tallies: Option<u32>,
     losses: Option<u32>,
     lost: Loss,
     next_interface: u32,
@@ -101,6 +104,7 @@ impl<W: Write> Recorder<W> {
             conntrack: None,
             nflog: None,
             drops: None,
+            tallies: None,
             losses: None,
             lost: Loss::default(),
             next_interface: 0,
@@ -149,9 +153,14 @@ impl<W: Write> Recorder<W> {
     }
 
     fn frames(&mut self, batch: &Batch) {
-        for frame in batch.frames() {
-            let interface = self.interface_of(frame.interface, frame.link);
-            self.frame(interface, &frame);
+        for item in batch.items() {
+            match item {
+                Item::Frame(frame) => {
+                    let interface = self.interface_of(frame.interface, frame.link);
+                    self.frame(interface, &frame);
+                }
+                Item::Tally(tally) => self.tally(tally),
+            }
         }
     }
 
@@ -240,6 +249,15 @@ impl<W: Write> Recorder<W> {
         let DroppedPacket { at, reason, site, packet } = dropped;
         let comment = Dropped { reason: reason.clone(), site: site.clone() }.to_string();
         self.packet(interface, &without_device(*at, LinkType::RAW, packet), Some(&comment));
+    }
+
+    fn tally(&mut self, tally: &Tally) {
+        let interface = match self.tallies {
+            Some(known) => known,
+            None => self.describe(LinkType::USER0, "tallies", Label::Tallies),
+        };
+        self.tallies = Some(interface);
+        self.frame(interface, &without_device(tally.last, LinkType::USER0, &tally::emit(tally)));
     }
 
     fn testimony_interface(&mut self, link: LinkType) -> u32 {

@@ -48,6 +48,6 @@ pub struct Progress {
     pub acknowledgement: u32,
     /// The window that it gave with that, as sent.
     pub window: u16,
-    /// All flags of all the segments, as on the wire (see [`crate::decode::TcpFlags`]).
+    /// All flags of all the segments, as on the wire: FIN 1, SYN 2, RST 4, PSH 8, ACK 16 and so on.
     pub flags: u16,
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::capture::{Direction, Frame, Interface, LinkType};
 use crate::enrich;
 use crate::track;
+use crate::tuple::{IpProtocol, Tuple};
 
 fn frame(interface: u32, bytes: &[u8]) -> Frame<'_> {
     Frame {
@@ -26,6 +27,42 @@ fn built(kind: u8) -> Vec<u8> {
         .write(&mut bytes, &[0; 16])
         .unwrap();
     bytes
+}
+
+#[test]
+fn packets_are_counted_whether_they_came_or_not() {
+    let settings = enrich::Settings { node_name: "node".to_owned(), run: 1, ..enrich::Settings::default() };
+    let tracker = Tracker::new(track::Settings::default());
+    let mut pipeline = Pipeline::new(decode::Settings::default(), tracker, Enricher::new(settings).unwrap());
+    let (cluster, at) = (Cluster::default(), UnixNanos::from_nanos(1_000_000_000));
+    let end = |last: u8, port| ([10, 0, 0, last].into(), port);
+    let mut batch = Batch::default();
+    batch.push_tally(Tally {
+        tuple: Tuple::new(IpProtocol::UDP, end(1, 5000), end(2, 6000)),
+        interface: InterfaceId(1),
+        direction: Direction::Inbound,
+        tunnelled: false,
+        first: at,
+        last: at,
+        packets: 7,
+        wire_packets: 7,
+        ip_bytes: 700,
+        frame_bytes: 798,
+        payload_bytes: 504,
+        tcp: None,
+    });
+    assert!(batch.push(&frame(1, &built(128))));
+    let mut packets = Vec::new();
+    let mut out = |output: Output<'_>| {
+        if let Output::Flow(flow) = output {
+            packets.push(flow.weir.as_ref().unwrap().total.as_ref().unwrap().packets_forward);
+        }
+    };
+    pipeline.take(&Input::Frames(batch), &cluster, &mut out);
+    pipeline.finish(&cluster, &mut out);
+    packets.sort_unstable();
+    assert_eq!((pipeline.counts().frames, pipeline.counts().tallied, pipeline.counts().packets()), (1, 7, 8));
+    assert_eq!(packets.last(), Some(&7));
 }
 
 #[test]

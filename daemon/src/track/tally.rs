@@ -4,10 +4,12 @@
 //! since such a frame was lost or it had to make room, begins it in its middle. Nothing is read that a sum cannot say: no message,
 //! no retransmission, no round trip.
 
+use weir_cluster::UnixNanos;
+
 use super::connection::{Connection, Counts, Gaps, State, Way};
 use super::observe::{Sighting, nearer, note_over, point_of, remeasure, witness};
-use super::{Place, Sink, Tracker};
-use crate::capture::{Role, Tally};
+use super::{Place, SECOND, Sink, Tracker};
+use crate::capture::{Progress, Role, Tally};
 use crate::decode::{TcpFlags, Vlans};
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -23,17 +25,20 @@ enum Whose {
 }
 
 impl Tracker {
-    /// Takes what was counted on a device of this role. Time does not go back for it.
+    /// Takes what was counted on a device of this role. Time does not go back for it. What is far ahead was counted before the
+    /// clock was set back, and is taken for now's: else its connection would wait for a time that has been.
     pub fn tally(&mut self, tally: &Tally, role: Role, sink: Sink<'_>) {
+        let ahead = tally.last > self.now.plus_nanos(10 * SECOND) && !self.timers.is_empty();
+        let tally = if ahead { at_latest(tally, self.now) } else { *tally };
         self.advance(self.now.max(tally.last), sink);
         self.stats.packets += tally.packets;
-        let Some(place) = self.place_of_tally(tally, sink) else {
+        let Some(place) = self.place_of_tally(&tally, sink) else {
             self.stats.superseded += tally.packets;
             return;
         };
         if let Some(connection) = self.connections.get_mut(place.slot) {
             connection.gaps.reduced = connection.gaps.reduced.max(self.detail);
-            add(connection, place.form, tally, role);
+            add(connection, place.form, &tally, role);
         }
         self.reconsider(place.slot, sink);
         self.claim_named(sink);
@@ -77,6 +82,11 @@ impl Tracker {
         let gaps = Gaps { midstream: true, ..Gaps::default() };
         self.insert(tuple, tally.first, gaps, None, sink)
     }
+}
+
+fn at_latest(tally: &Tally, now: UnixNanos) -> Tally {
+    let tcp = tally.tcp.map(|progress| Progress { next_at: progress.next_at.min(now), ..progress });
+    Tally { first: tally.first.min(now), last: now, tcp, ..*tally }
 }
 
 /// As of a packet from the middle: who has the greater port is the client, where ports tell, and who asks a name server.

@@ -26,6 +26,7 @@ mod named;
 mod order;
 mod rest;
 mod reuse;
+mod tallies;
 mod translations;
 
 const VETH: (u32, Role) = (3, Role::PodVeth);

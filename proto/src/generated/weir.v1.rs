@@ -393,7 +393,8 @@ pub struct Tcp {
     /// SYNs the client sent.
     #[prost(uint32, tag = "9")]
     pub syns: u32,
-    /// Running round-trip times: from the client's segments to the server's answers, and the other way round.
+    /// Running round-trip times: from the client's segments to the server's answers, and the other way round. Not taken of a
+    /// connection whose packets were counted in the kernel.
     #[prost(message, optional, tag = "10")]
     pub rtt_server: ::core::option::Option<RoundTrip>,
     #[prost(message, optional, tag = "11")]
@@ -584,7 +585,8 @@ pub struct ServerStatus {
     /// Number of the newest flow.
     #[prost(uint64, tag = "3")]
     pub seq: u64,
-    /// Frames read, frames the kernel dropped before weir could read them, and frames dropped between its threads.
+    /// Packets seen, read or counted by the kernel; frames that the kernel dropped before weir could read them, and frames
+    /// dropped between its threads.
     #[prost(uint64, tag = "4")]
     pub frames: u64,
     #[prost(uint64, tag = "5")]

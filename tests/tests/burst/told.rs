@@ -117,7 +117,8 @@ fn each(socket: &Path, filter: FlowFilter, mut take: impl FnMut(ResponseTypes)) 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let address = format!("unix://{}", socket.display());
-        let channel = Endpoint::from_shared(address)?.connect().await.context("the daemon does not answer")?;
+        let channel =
+            Endpoint::from_shared(address)?.connect().await.context("the daemon does not answer")?;
         let mut client = ObserverClient::new(channel);
         let request = GetFlowsRequest {
             number: u64::MAX,

@@ -102,10 +102,11 @@ impl FileSource {
         let input = match file.pending.pop_front() {
             Some(Content::Frame(head) | Content::Timeless(head)) => {
                 self.batch.push(&file.frame(&head));
-                if self.batch.len() >= BATCH_FRAMES || self.batch.bytes() >= BATCH_BYTES {
-                    self.hand_on();
-                }
-                return;
+                return self.hand_on_if_full();
+            }
+            Some(Content::Tally(tally)) => {
+                self.batch.push_tally(*tally);
+                return self.hand_on_if_full();
             }
             Some(Content::Interface(id, interface)) => Input::Interface(id, interface),
             Some(Content::Testimony(_, testimony)) => Input::Testimony(*testimony),
@@ -115,6 +116,12 @@ impl FileSource {
         };
         self.hand_on();
         self.ready.push_back(Ok(input));
+    }
+
+    fn hand_on_if_full(&mut self) {
+        if self.batch.len() >= BATCH_FRAMES || self.batch.bytes() >= BATCH_BYTES {
+            self.hand_on();
+        }
     }
 
     fn hand_on(&mut self) {

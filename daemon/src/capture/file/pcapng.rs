@@ -9,8 +9,8 @@ use super::fields::{Fields, Order};
 use super::pcap::cut;
 use super::stream::Stream;
 use super::{Content, Fault, Head, Ids};
-use crate::capture::record::{Dropped, Label, MAX_FRAME, Origin, code};
-use crate::capture::{Direction, Interface, InterfaceId, LinkType, Loss, Role};
+use crate::capture::record::{Dropped, Label, MAX_FRAME, Origin, code, tally};
+use crate::capture::{Direction, Interface, InterfaceId, LinkType, Loss, Role, Tally};
 use crate::testimony::{DroppedPacket, Testimony};
 
 /// Devices of one section; more is damage.
@@ -129,7 +129,7 @@ impl Section {
             code::SECTION => section(body, out),
             code::INTERFACE => self.interface(body, ids, out),
             code::STATISTICS => self.statistics(body, out),
-            code::PACKET => self.packet(body, out),
+            code::PACKET => self.packet(body, ids, out),
             code::PACKET_OBSOLETE => self.obsolete_packet(body, out),
             _ => self.simple_packet(body, out),
         }
@@ -179,7 +179,9 @@ impl Section {
             Some(Label::Device { id, .. } | Label::More { id }) => {
                 *self.recorded.entry(id).or_insert_with(|| ids.draw())
             }
-            Some(Label::Losses | Label::Testimony | Label::Drops | Label::Detail(_)) => InterfaceId(u32::MAX),
+            Some(Label::Losses | Label::Testimony | Label::Drops | Label::Tallies | Label::Detail(_)) => {
+                InterfaceId(u32::MAX)
+            }
             None => ids.draw(),
         }
     }
@@ -189,19 +191,31 @@ impl Section {
         found.ok_or(Fault::Damaged("a block is of an interface that was not described"))
     }
 
-    fn packet(&mut self, mut body: Fields<'_>, out: &mut Vec<Content>) -> Result<(), Fault> {
+    fn packet(
+        &mut self,
+        mut body: Fields<'_>,
+        ids: &mut Ids<'_>,
+        out: &mut Vec<Content>,
+    ) -> Result<(), Fault> {
         const SHORT: Fault = Fault::Damaged("a packet block is shorter than its frame");
         let (Some(number), Some(ticks), Some(len), Some(original_len)) =
             (body.u32(), body.time(), body.u32(), body.u32())
         else {
             return Err(SHORT);
         };
-        let frame = body.padded(len as usize).ok_or(SHORT)?;
+        let bytes = body.padded(len as usize).ok_or(SHORT)?;
         let described = self.described(number)?;
         if described.label == Some(Label::Drops)
-            && let Some(testimony) = given_up(described.clock.time(ticks), frame, body)
+            && let Some(testimony) = given_up(described.clock.time(ticks), bytes, body)
         {
             out.push(testimony);
+            return Ok(());
+        }
+        if described.label == Some(Label::Tallies)
+            && let Some(tally) = tally::parse(described.clock.time(ticks), bytes)
+        {
+            let interface = *self.recorded.entry(tally.interface.0).or_insert_with(|| ids.draw());
+            out.push(Content::Tally(Box::new(Tally { interface, ..tally })));
             return Ok(());
         }
         let (mut direction, mut dropped) = (Direction::Unknown, 0);

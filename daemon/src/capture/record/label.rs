@@ -3,8 +3,8 @@
 //! In `if_description` of an interface:
 //! `weir: id=3 ifindex=7 role=pod-veth` a device, announced here; `weir: id=3` further frames of it, of another link type or
 //! never announced; `weir: losses` the interface whose statistics count lost frames; `weir: testimony` the kernel's messages;
-//! `weir: drops` packets that the kernel gave up, each with its reason in a comment; `weir: detail=2` no interface: from here on
-//! so much is looked at.
+//! `weir: drops` packets that the kernel gave up, each with its reason in a comment; `weir: tallies` what was counted and not
+//! captured; `weir: detail=2` no interface: from here on so much is looked at.
 //! In the section's comment: `weir: run=1700000000000 node=worker-1`.
 
 use std::fmt;
@@ -39,6 +39,8 @@ pub(in crate::capture) enum Label {
     Detail(Detail),
     /// Packets that the kernel gave up.
     Drops,
+    /// Packets that were counted.
+    Tallies,
 }
 
 impl fmt::Display for Label {
@@ -53,6 +55,7 @@ impl fmt::Display for Label {
             Self::Testimony => write!(out, "{MARK}testimony"),
             Self::Detail(detail) => write!(out, "{MARK}detail={}", detail.level()),
             Self::Drops => write!(out, "{MARK}drops"),
+            Self::Tallies => write!(out, "{MARK}tallies"),
         }
     }
 }
@@ -71,6 +74,7 @@ impl FromStr for Label {
                 known.map(Self::Detail).ok_or(NotALabel)
             }
             ["drops"] => Ok(Self::Drops),
+            ["tallies"] => Ok(Self::Tallies),
             [id] => Ok(Self::More { id: number(id, "id=")? }),
             [id, ifindex, role] => {
                 let word = role.strip_prefix("role=").ok_or(NotALabel)?;

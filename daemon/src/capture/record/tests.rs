@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::capture::file::{FileEnd, FileSource};
-use crate::capture::{Detail, Role};
+use crate::capture::{Detail, Progress, Role};
 use crate::testimony::{ConntrackEntry, Device, DropSite, DroppedPacket, LoggedPacket, Owner, Phase};
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -17,6 +17,7 @@ use crate::tuple::{IpProtocol, Tuple};
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Frame { at: u64, device: u32, direction: Direction, link: LinkType, original_len: u32, bytes: Vec<u8> },
+    Tally(Tally),
     Interface(u32, Interface),
     Testimony(Testimony),
     Lost(Loss),
@@ -30,6 +31,11 @@ impl Seen {
                 let mut batch = Batch::default();
                 let (at, interface) = (UnixNanos::from_nanos(at), InterfaceId(device));
                 assert!(batch.push(&Frame { at, interface, direction, link, original_len, bytes: &bytes }));
+                Input::Frames(batch)
+            }
+            Self::Tally(tally) => {
+                let mut batch = Batch::default();
+                batch.push_tally(tally);
                 Input::Frames(batch)
             }
             Self::Interface(id, interface) => Input::Interface(InterfaceId(id), interface),
@@ -50,13 +56,18 @@ fn seen<'a>(inputs: impl IntoIterator<Item = &'a Input>) -> Vec<Seen> {
     let mut seen = Vec::new();
     for input in inputs {
         match input {
-            Input::Frames(batch) => seen.extend(batch.frames().map(|frame| Seen::Frame {
-                at: frame.at.as_nanos(),
-                device: number(frame.interface),
-                direction: frame.direction,
-                link: frame.link,
-                original_len: frame.original_len,
-                bytes: frame.bytes.to_vec(),
+            Input::Frames(batch) => seen.extend(batch.items().map(|item| match item {
+                Item::Frame(frame) => Seen::Frame {
+                    at: frame.at.as_nanos(),
+                    device: number(frame.interface),
+                    direction: frame.direction,
+                    link: frame.link,
+                    original_len: frame.original_len,
+                    bytes: frame.bytes.to_vec(),
+                },
+                Item::Tally(tally) => {
+                    Seen::Tally(Tally { interface: InterfaceId(number(tally.interface)), ..*tally })
+                }
             })),
             Input::Interface(id, interface) => seen.push(Seen::Interface(number(*id), interface.clone())),
             Input::Testimony(testimony) => seen.push(Seen::Testimony(testimony.clone())),
@@ -166,13 +177,45 @@ fn frame() -> impl Strategy<Value = Seen> {
     )
 }
 
+fn tally() -> impl Strategy<Value = Seen> {
+    let progress = (any::<[u32; 2]>(), any::<u64>(), any::<[u16; 2]>()).prop_map(
+        |([next, acknowledgement], next_at, [window, flags])| Progress {
+            next,
+            next_at: UnixNanos::from_nanos(next_at),
+            acknowledgement,
+            window,
+            flags,
+        },
+    );
+    let place = (tuple(), 0_u32..4, direction(), any::<bool>());
+    (place, any::<[u64; 7]>(), prop::option::of(progress)).prop_map(
+        |((tuple, device, direction, tunnelled), numbers, tcp)| {
+            let [first, last, packets, wire_packets, ip_bytes, frame_bytes, payload_bytes] = numbers;
+            Seen::Tally(Tally {
+                tuple,
+                interface: InterfaceId(device),
+                direction,
+                tunnelled,
+                first: UnixNanos::from_nanos(first),
+                last: UnixNanos::from_nanos(last),
+                packets,
+                wire_packets,
+                ip_bytes,
+                frame_bytes,
+                payload_bytes,
+                tcp,
+            })
+        },
+    )
+}
+
 fn inputs() -> impl Strategy<Value = Vec<Seen>> {
     let interface = (0_u32..4, any::<u32>(), ".{0,16}", role()).prop_map(|(id, index, name, role)| {
         Seen::Interface(id, Interface { index, name: name.into(), role })
     });
     let lost = (any::<u64>(), any::<u64>()).prop_map(|(kernel, queue)| Seen::Lost(Loss { kernel, queue }));
     let detail = (0..5_u32).prop_map(|level| Seen::Detail(Detail::of_level(level)));
-    let input = prop_oneof![4 => frame(), 1 => interface, 2 => testimony().prop_map(Seen::Testimony), 1 => lost, 1 => detail];
+    let input = prop_oneof![4 => frame(), 2 => tally(), 1 => interface, 2 => testimony().prop_map(Seen::Testimony), 1 => lost, 1 => detail];
     prop::collection::vec(input, 0..40)
 }
 
@@ -239,7 +282,10 @@ fn a_recording_names_its_node_and_run() {
 fn labels_read_as_documented() {
     let device = Label::Device { id: 3, ifindex: 7, role: Role::PodVeth };
     assert_eq!(device.to_string(), "weir: id=3 ifindex=7 role=pod-veth");
-    for label in [device, Label::More { id: 3 }, Label::Losses, Label::Testimony, Label::Drops] {
+    let detail = Label::Detail(Detail::NoTiming);
+    for label in
+        [device, Label::More { id: 3 }, Label::Losses, Label::Testimony, Label::Drops, Label::Tallies, detail]
+    {
         assert_eq!(label.to_string().parse(), Ok(label));
     }
     for other in ["", "weir: ", "eth0", "weir: id=x", "weir: id=1 ifindex=2 role=king", "weir: id=1 b"] {
@@ -260,9 +306,8 @@ fn a_dropped_packet_reads_as_documented() {
     }
 }
 
-/// Kinds of blocks, and link types, as another reader of pcapng finds them.
-#[test]
-fn another_reader_understands_it() {
+/// Everything that a recording may hold.
+fn one_of_each() -> [Input; 5] {
     let tuple = Tuple::new(IpProtocol::TCP, ([10, 0, 0, 1].into(), 5), ([10, 0, 0, 2].into(), 80));
     let at = UnixNanos::from_parts(1_700_000_000, 999_999_999);
     let entry = ConntrackEntry { at, original: tuple, reply: tuple.reversed(), zone: 0, phase: Phase::Open };
@@ -275,13 +320,34 @@ fn another_reader_understands_it() {
         original_len: 1500,
         bytes: vec![5; 61],
     };
-    let inputs = [
+    let progress = Progress { next: 7, next_at: at, acknowledgement: 8, window: 9, flags: 16 };
+    let counted = Tally {
+        tuple,
+        interface: InterfaceId(3),
+        direction: Direction::Outbound,
+        tunnelled: false,
+        first: at,
+        last: at,
+        packets: 2,
+        wire_packets: 3,
+        ip_bytes: 3080,
+        frame_bytes: 3108,
+        payload_bytes: 3000,
+        tcp: Some(progress),
+    };
+    [
         Input::Interface(InterfaceId(3), veth),
         frame.inputs(),
+        Seen::Tally(counted).inputs(),
         Input::Testimony(Testimony::Tracked(entry)),
         Input::Lost(Loss { kernel: 4, queue: 2 }),
-    ];
-    let file = record(&inputs);
+    ]
+}
+
+/// Kinds of blocks, and link types, as another reader of pcapng finds them.
+#[test]
+fn another_reader_understands_it() {
+    let file = record(&one_of_each());
     let mut reader = PcapNGReader::new(65_536, &file[..]).unwrap();
     let mut lines = Vec::new();
     loop {
@@ -300,11 +366,32 @@ fn another_reader_understands_it() {
     section weir: run=1700000000123 node=worker-1
     interface link=1 veth7 | weir: id=3 ifindex=7 role=pod-veth
     packet interface=0 1700000000.999999999 61 of 1500
+    interface link=147 tallies | weir: tallies
+    packet interface=1 1700000000.999999999 112 of 112
     interface link=253 conntrack | weir: testimony
-    packet interface=1 1700000000.999999999 140 of 140
+    packet interface=2 1700000000.999999999 140 of 140
     interface link=1 losses | weir: losses
-    statistics interface=2 ifdrop=2 osdrop=4
+    statistics interface=3 ifdrop=2 osdrop=4
     ");
+}
+
+#[test]
+fn tshark_opens_it() {
+    let Some(_) = weir_tests::skip_unless("tshark_opens_it", which("tshark"), "tshark is not installed")
+    else {
+        return;
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), record(&one_of_each())).unwrap();
+    let mut command = std::process::Command::new("tshark");
+    let read = command.arg("-r").arg(file.path()).args(["-T", "fields", "-e", "frame.len"]).output().unwrap();
+    let said = String::from_utf8_lossy(&read.stderr);
+    assert!(read.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "1500\n112\n140\n", "{said}");
+}
+
+fn which(program: &str) -> Option<()> {
+    std::process::Command::new(program).arg("--version").output().ok().map(|_| ())
 }
 
 fn line(block: &Block<'_>) -> String {

@@ -1,4 +1,4 @@
-//! The whole pipeline: frames, kernel testimony, losses and the clock, all from the input.
+//! The whole pipeline: frames, tallies, kernel testimony, losses and the clock, all from the input.
 //!
 //! Times go forwards and backwards by anything from nothing to years. Whatever comes, nothing panics, no table passes its bound,
 //! flows are numbered without a hole and never go back in time, and when all is told nothing is left open.
@@ -6,7 +6,9 @@
 use std::sync::{Arc, LazyLock};
 
 use weir_cluster::{Cluster, HistoryLimits, UnixNanos};
-use weir_daemon::capture::{Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Loss, Role};
+use weir_daemon::capture::{
+    Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Loss, Progress, Role, Tally,
+};
 use weir_daemon::pipeline::{Output, Pipeline};
 use weir_daemon::testimony::{
     ConntrackEntry, Device, DropSite, DroppedPacket, LoggedPacket, Owner, Phase, Testimony,
@@ -37,7 +39,11 @@ pub(crate) fn run(bytes: &[u8]) {
     devices(&mut pipeline, &mut told);
     while !script.is_over() {
         let at = clock.next(&mut script);
-        match script.u8() % 8 {
+        let kind = script.u8();
+        match kind % 8 {
+            _ if kind >= 224 => {
+                pipeline.take(&tally(&mut script, at), &CLUSTER, &mut |output| told.take(&output));
+            }
             0 => pipeline.advance(at, &CLUSTER, &mut |output| told.take(&output)),
             1 => pipeline.take(&testimony(&mut script, at), &CLUSTER, &mut |output| told.take(&output)),
             2 => pipeline.take(&logged(&mut script, at), &CLUSTER, &mut |output| told.take(&output)),
@@ -105,6 +111,39 @@ fn frame(script: &mut Script<'_>, at: UnixNanos) -> Input {
     let link = if built.first().is_some_and(|byte| byte >> 4 == 4) { LinkType::RAW } else { link };
     let mut batch = Batch::with_capacity(built.len());
     batch.push(&Frame { at, interface, direction, link, original_len, bytes: &built });
+    Input::Frames(batch)
+}
+
+/// Packets that were counted in so much time before now.
+fn tally(script: &mut Script<'_>, at: UnixNanos) -> Input {
+    let before = |span: u32| UnixNanos::from_nanos(at.as_nanos().saturating_sub(u64::from(span) << 10));
+    let (first, last) = (before(script.u32()), before(u32::from(script.u8())));
+    let tuple = script.tuple();
+    let directions = [Direction::Inbound, Direction::Outbound, Direction::Unknown];
+    let packets = u64::from(script.u16());
+    let progress = Progress {
+        next: u32::from(script.u8()),
+        next_at: before(script.u32()),
+        acknowledgement: u32::from(script.u8()),
+        window: script.u16(),
+        flags: u16::from(script.u8()),
+    };
+    let mut batch = Batch::default();
+    batch.push_tally(Tally {
+        tuple,
+        interface: InterfaceId(u32::from(script.u8()) % 7),
+        direction: script.pick(&directions).unwrap_or(Direction::Unknown),
+        tunnelled: script.u8().is_multiple_of(4),
+        first,
+        last,
+        packets,
+        wire_packets: packets,
+        ip_bytes: packets << 8,
+        frame_bytes: packets << 9,
+        payload_bytes: packets << 7,
+        // What a source says of the protocol may contradict the tuple.
+        tcp: script.u8().is_multiple_of(2).then_some(progress),
+    });
     Input::Frames(batch)
 }
 
