@@ -14,7 +14,7 @@ say() { printf '\n== %s\n' "$*"; }
 install_missing() {
   local missing=() pair
   for pair in ip:iproute2 bridge:iproute2 iptables:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl socat:socat tmux:tmux \
-    setpriv:util-linux pkg-config:pkg-config cc:build-essential clang-14:clang-14 bpftool:bpftool; do
+    setpriv:util-linux pkg-config:pkg-config cc:build-essential clang-14:clang-14 bpftool:bpftool capsh:libcap2-bin tshark:tshark; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
   done
   [ -e /usr/include/pcap/pcap.h ] || missing+=(libpcap-dev)

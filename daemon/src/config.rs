@@ -127,6 +127,9 @@ pub struct CaptureArgs {
     /// Capture the loopback device too.
     #[arg(long)]
     pub loopback: bool,
+    /// eBPF programs compiled elsewhere, instead of those that were built in.
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub ebpf_object: Option<PathBuf>,
     /// Bytes kept of each frame.
     #[arg(long, default_value_t = 768, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(96..=65_535))]

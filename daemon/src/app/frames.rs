@@ -182,6 +182,7 @@ fn ebpf(args: &CaptureArgs, sink: &impl Fn() -> Sink) -> Result<By, String> {
         vxlan_ports: args.tunnels.vxlan_ports.clone(),
         geneve_ports: args.tunnels.geneve_ports.clone(),
         wireguard_ports: args.tunnels.wireguard_ports.clone(),
+        object: args.ebpf_object.clone(),
         ..ebpf::Settings::default()
     };
     ebpf::start(&settings, sink()).map(By::Ebpf).map_err(|error| error.to_string())

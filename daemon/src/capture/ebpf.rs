@@ -16,6 +16,7 @@ pub mod pending;
 pub mod programs;
 mod watching;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub flush: Duration,
     /// How programs are hung to devices.
     pub hook: Hook,
+    /// Programs compiled elsewhere, instead of those that were built in.
+    pub object: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -64,6 +67,7 @@ impl Default for Settings {
             wireguard_ports: vec![51_820, 51_821, 51_871],
             flush: Duration::from_millis(2500),
             hook: Hook::default(),
+            object: None,
         }
     }
 }
@@ -200,7 +204,8 @@ impl EbpfCapture {
 /// # Errors
 /// [`EbpfError`]. A single device that programs cannot be hung to is a notice.
 pub fn start(settings: &Settings, sink: Sink) -> Result<EbpfCapture, EbpfError> {
-    let (programs, watched) = Programs::load(object::TCX, settings)?;
+    let other = settings.object.as_deref().map(object::read).transpose()?;
+    let (programs, watched) = Programs::load(other.as_deref().unwrap_or(object::TCX), settings)?;
     let links = Links::open().map_err(|error| EbpfError::failed("list the devices", error))?;
     let (counters, notices) = (Arc::new(Counters::default()), Notices::default());
     let watched = Arc::new(Mutex::new(watched));

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "../../../daemon/ebpf/compile.rs"]
+mod compile;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -105,30 +108,16 @@ fn a_program_that_the_verifier_refuses_is_told_with_its_last_word() {
     assert_sentence(&why, &["verifier"]);
 }
 
-/// The daemon's own programs, and in them one that reads where nothing may be read.
+/// The daemon's own programs, but for one that reads where nothing may be read.
 fn refused_object(folder: &Path) -> PathBuf {
-    let object = folder.join("refused.bpf.o");
-    let source = weir_tests::root().join("daemon/ebpf/tcx.bpf.c");
-    let clang = ["clang", "clang-19", "clang-14"]
-        .into_iter()
-        .find(|clang| Command::new(clang).arg("--version").output().is_ok());
-    let ended = finish(
-        Command::new(clang.unwrap())
-            .args([
-                "-g",
-                "-O2",
-                "-target",
-                "bpf",
-                "-mcpu=v3",
-                "-DWEIR_REFUSED",
-                "-I/usr/include/x86_64-linux-gnu",
-            ])
-            .arg("-c")
-            .arg(source)
-            .arg("-o")
-            .arg(&object),
-    )
-    .unwrap();
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let (source, object) = (folder.join("refused.bpf.c"), folder.join("refused.bpf.o"));
+    let programs = weir_tests::root().join("daemon/ebpf/tcx.bpf.c").canonicalize().unwrap();
+    let text = format!(
+        "#define weir_in weir_in_as_it_is\n#include \"{}\"\n#undef weir_in\nSEC(\"classifier\")\n\
+         int weir_in(struct __sk_buff *skb)\n{{\n\treturn *(volatile int *)(unsigned long)skb->mark;\n}}\n",
+        programs.display()
+    );
+    std::fs::write(&source, text).unwrap();
+    compile::compile(compile::find_clang().unwrap(), &source, &object).unwrap();
     object
 }

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
 
 use aya::maps::MapError;
 use aya::programs::{ProgramError, SchedClassifier};
@@ -86,6 +87,14 @@ pub fn with_causes(error: &dyn Error) -> String {
     // A transparent error says what its cause says.
     words.dedup();
     words.join(": ")
+}
+
+/// Programs compiled elsewhere.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read(file: &Path) -> Result<Vec<u8>, EbpfError> {
+    std::fs::read(file).map_err(|error| EbpfError::failed(format!("read {}", file.display()), error))
 }
 
 /// Makes the maps of an object; `set` says what differs from how it was compiled. Programs are loaded one by one afterwards.
