@@ -101,7 +101,7 @@ fn whoever_takes_entries_out_takes_nothing_away() {
     programs.take(&keys, true).unwrap();
     let mut pending = Pending::default();
     while programs.next_record(|record| pending.take(record)) {}
-    let released = pending.release(u64::MAX, &Clock::new());
+    let released = pending.release(u64::MAX, &Clock::default());
     let totals = watched.totals();
     assert_eq!((totals.frames_lost, totals.tallies_kept, totals.uncounted), (0, 0, 0));
     assert_eq!(released.frames + released.tallied_packets, 2 * ROUNDS + 1, "{totals:?}");
@@ -218,7 +218,7 @@ impl Machine {
             }
         }
         self.drain();
-        self.pending.release(u64::MAX, &Clock::new()).batch
+        self.pending.release(u64::MAX, &Clock::default()).batch
     }
 }
 
