@@ -3,6 +3,7 @@
 #
 #   tests/fuzz.sh [TARGET...]    all of them without a name; `cargo run -p weir-fuzz` lists them
 #   WEIR_EXECUTIONS=N            executions of each, instead of the number that the list asks for
+#   WEIR_WRITE=1                 notes in tests/results/fuzzing.json what was seen
 #   WEIR_MERGE=1                 makes the corpora anew: the fewest inputs that reach what all of them reach
 #
 # The instrumentation is LLVM's, which stable rustc has: no other toolchain, no other tool.
@@ -17,6 +18,9 @@ llvm=(-sanitizer-coverage-level=4 -sanitizer-coverage-inline-8bit-counters -sani
   -sanitizer-coverage-trace-compares)
 flags="--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1"
 for flag in "${llvm[@]}"; do flags+=" -Cllvm-args=$flag"; done
+
+seen=$(mktemp)
+trap 'rm -f "$seen"' EXIT
 
 # The list, from the build that everything else uses too.
 list() { cargo build -q --workspace --all-features --bins && target/debug/weir-fuzz; }
@@ -44,8 +48,12 @@ while read -r name executions _; do
   export WEIR_FUZZ=$name
   echo "== $name"
   # What is found stays for the next run; what breaks the target is named and fails this one.
+  begun=$SECONDS
   "$program" -runs="${WEIR_EXECUTIONS:-$executions}" "${limits[@]}" -print_final_stats=1 -verbosity=0 \
-    -artifact_prefix="$build/crashes/$name-" "$found" "$kept" 2>&1 | tail -n 40
+    -artifact_prefix="$build/crashes/$name-" "$found" "$kept" 2>&1 | tail -n 40 | tee "$build/told"
+  executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/told")
+  printf '%s\t%s\texecutions\t`%s`, on %s in %s s, none of which broke it\n' \
+    "$name" "$executed" "$name" "$(date -u +%F)" "$((SECONDS - begun))" >>"$seen"
   if [ -n "${WEIR_MERGE:-}" ]; then
     merged=$(mktemp -d)
     "$program" -merge=1 -max_len=512 -verbosity=0 "$merged" "$kept" "$found" 2>/dev/null
@@ -54,3 +62,7 @@ while read -r name executions _; do
   fi
   rm -r "$kept"
 done < <(list)
+
+if [ -n "${WEIR_WRITE:-}" ]; then
+  target/debug/weir-results fuzzing "tests/fuzz.sh" "release, overflow checks, debug assertions, $(rustc --version)" <"$seen"
+fi

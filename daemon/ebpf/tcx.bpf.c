@@ -137,17 +137,22 @@ __noinline int add_up(struct __sk_buff *skb, __u32 way, __u32 frame_bytes)
 	return 0;
 }
 
-/* A hash of the conversation alone, so that all devices and nodes choose the same ones. */
+/*
+ * The same choice as is_in_sample() in daemon/src/capture/detail.rs: by the end with the greater port, of equal ones the lower
+ * end. So all devices and nodes choose the same connections, before and behind a Service's address.
+ */
 static __always_inline bool is_chosen(const struct weir_key *key, __u32 sample)
 {
-	const __u32 *low = (const __u32 *)key->low, *high = (const __u32 *)key->high;
-	/* Both ends in the same way: their order is this machine's. */
-	__u32 hash = ((__u32)key->low_port + key->high_port) * 0x85ebca6b + key->protocol;
+	__u32 low_port = bpf_ntohs(key->low_port), high_port = bpf_ntohs(key->high_port), port = low_port;
+	const __be32 *words = (const __be32 *)key->low;
+	__be32 word = key->family == 4 ? words[0] : words[3];
 
-	for (int i = 0; i < 4; i++)
-		hash = (hash ^ (low[i] + high[i])) * 0x9e3779b1;
-	hash ^= hash >> 16;
-	return sample <= 1 || hash % sample == 0;
+	if (high_port > low_port) {
+		words = (const __be32 *)key->high;
+		word = key->family == 4 ? words[0] : words[3];
+		port = high_port;
+	}
+	return sample <= 1 || port * 0x9e3779b1 + bpf_ntohl(word) * 0x85ebca6b <= (__u32)-1 / sample;
 }
 
 static __always_inline struct weir_entry *begin(struct scratch *scratch, const struct weir_key *key)

@@ -7,6 +7,9 @@ mod check;
 mod clock;
 mod cluster;
 mod error;
+mod frames;
+mod governed;
+mod kernel_drops;
 mod live;
 mod manifests;
 mod node;
@@ -14,6 +17,7 @@ mod record;
 mod replay;
 mod serving;
 mod sources;
+mod usage;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 
 pub mod absent;
 mod batch;
+pub mod detail;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod file;
@@ -20,7 +21,9 @@ use std::sync::mpsc::SyncSender;
 use weir_cluster::UnixNanos;
 
 use crate::testimony::Testimony;
+
 pub use batch::{Batch, Item};
+pub use detail::Detail;
 pub use tally::{Progress, Tally};
 
 /// Number of a device within one run of one source: the ifindex live, drawn anew by the reader of files.
@@ -156,6 +159,8 @@ pub enum Input {
     Testimony(Testimony),
     /// So many frames were lost before this point.
     Lost(Loss),
+    /// From here on so much is looked at.
+    Detail(Detail),
 }
 
 /// Where a live source puts what it has. False: the queue was full and the input was dropped, which the source counts.

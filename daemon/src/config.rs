@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::decode;
+use crate::governor::Budget;
 
 /// The node's daemon.
 #[derive(Debug, Parser)]
@@ -102,9 +103,27 @@ pub struct TunnelArgs {
     pub wireguard_ports: Vec<u16>,
 }
 
+/// Where frames come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FrameSource {
+    /// eBPF programs where the kernel takes them, else libpcap; which, and why, is in the status.
+    Auto,
+    /// eBPF programs: what carries news is handed up, the rest is counted in the kernel.
+    Ebpf,
+    /// libpcap: every frame is handed up.
+    Pcap,
+}
+
 /// What is captured.
 #[derive(Clone, Debug, Args)]
 pub struct CaptureArgs {
+    /// Where frames come from.
+    #[arg(long, value_enum, default_value = "auto", value_name = "SOURCE")]
+    pub source: FrameSource,
+    /// Connections in the kernel's table, each counted on each device that it passes; for ebpf. A full one costs time, not packets.
+    #[arg(long, default_value_t = 131_072, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(16..=16_777_216))]
+    pub kernel_connections: u32,
     /// Capture the loopback device too.
     #[arg(long)]
     pub loopback: bool,
@@ -112,11 +131,11 @@ pub struct CaptureArgs {
     #[arg(long, default_value_t = 768, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(96..=65_535))]
     pub snaplen: u32,
-    /// Kernel buffers of all devices together, MiB.
+    /// Kernel buffers of all devices together, MiB; for pcap. The ring of ebpf is a tenth of it.
     #[arg(long, default_value_t = 160, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub buffer_mib: u32,
-    /// A pcap filter expression that the kernel applies.
+    /// A pcap filter expression that the kernel applies; for pcap.
     #[arg(long, value_name = "EXPRESSION")]
     pub capture_filter: Option<String>,
     /// NFLOG groups to read, as the CNI's rules or your own write to; repeatable.
@@ -128,6 +147,32 @@ pub struct CaptureArgs {
     /// Do without the kernel's connection tracking.
     #[arg(long)]
     pub no_conntrack: bool,
+    /// Do without the packets that the kernel drops, and its reasons.
+    #[arg(long)]
+    pub no_kernel_drops: bool,
+}
+
+/// What the daemon may cost its node. When it costs more it leaves out, in this order: messages of application protocols,
+/// retransmissions and windows of TCP, most new connections, all connections; it says so, and comes back.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BudgetArgs {
+    /// Processor time, percent of one core; 0 for no bound.
+    #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub cpu_budget: u32,
+    /// Resident memory, MiB; 0 for no bound.
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub memory_budget_mib: u32,
+}
+
+impl BudgetArgs {
+    /// As the governor takes it.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        Budget {
+            cpu_thousandths: (self.cpu_budget > 0).then(|| self.cpu_budget.saturating_mul(10)),
+            resident_bytes: (self.memory_budget_mib > 0).then(|| u64::from(self.memory_budget_mib) << 20),
+        }
+    }
 }
 
 /// `weir-daemon run`.
@@ -152,6 +197,9 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 5, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub interval_s: u64,
+    /// What it may cost.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
     /// Also write everything that is captured into this pcapng file: its replay gives the same flows.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

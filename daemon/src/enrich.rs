@@ -1,16 +1,18 @@
 //! [`Event`] -> [`Flow`]: who the ends are, which Service was called, what can be said of the fate, and the flow's place.
 //!
-//! One concern a file: `ends` and `service` name the two ends, `verdict` and `point` say what became of the packets, `layers`
+//! One concern a file: `ends` and `service` name the two ends, `verdict`, `drops` and `point` say what became of the packets, `layers`
 //! and `summary` fill what Hubble shows of the protocols, `detail` fills `Flow.weir`. Pure: the time is the event's, the
 //! cluster's state is handed in and asked for the time of the connection's first packet. Nothing is guessed: what is inferred is
 //! marked as inferred, and what is unknown stays empty.
 
 mod community_id;
 mod detail;
+mod drops;
 mod ends;
 mod join_key;
 mod layers;
 mod names;
+mod owners;
 mod path;
 mod point;
 mod service;
@@ -19,11 +21,9 @@ mod tcp;
 mod text;
 mod verdict;
 
-use std::mem::take;
-
 use hashbrown::HashMap;
 use weir_cluster::{Cluster, UnixNanos};
-use weir_proto::flow::{Emitter, Flow, FlowType, TraceReason, TrafficDirection};
+use weir_proto::flow::{Emitter, Flow, TraceReason, TrafficDirection};
 use weir_proto::place::{MAX_SEQ, NodeHash, Place, PlaceError};
 
 use crate::capture::{Interface, InterfaceId};
@@ -32,6 +32,10 @@ use crate::track::event::{Event, Reason};
 use ends::Ends;
 use names::Names;
 pub use names::Stats as NameStats;
+use owners::Owners;
+
+/// Letters of a uuid with its hyphens (RFC 9562 section 4).
+const UUID_LEN: usize = 36;
 
 /// What the flows of one daemon have in common.
 #[derive(Clone, Debug)]
@@ -67,12 +71,11 @@ pub type Interfaces = HashMap<InterfaceId, Interface>;
 #[derive(Debug)]
 pub struct Enricher {
     settings: Settings,
-    /// `cluster/node`, or the node alone in the cluster `default`.
-    full_name: String,
     place: Place,
     newest: UnixNanos,
     names: Names,
-    /// The latest flow: the next one is written over it.
+    owners: Owners,
+    /// The latest flow: the next one is written over it. What all have in common stays.
     flow: Flow,
 }
 
@@ -99,7 +102,10 @@ impl Enricher {
             format!("{}/{}", settings.cluster_name, settings.node_name)
         };
         let names = Names::new(settings.max_names, &settings.cluster_domain);
-        Ok(Self { settings, full_name, place, newest: UnixNanos::ZERO, names, flow: Flow::default() })
+        let owners = Owners::new(&settings.cluster_name);
+        let emitter = Emitter { name: "weir".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let flow = Flow { node_name: full_name, emitter: Some(emitter), ..Flow::default() };
+        Ok(Self { settings, place, newest: UnixNanos::ZERO, names, owners, flow })
     }
 
     /// The place of the newest flow; its number is 0 before the first.
@@ -127,69 +133,47 @@ impl Enricher {
         self.names.learn(event);
         let ends = ends::of(event.connection, &self.settings, cluster);
         let scene = Scene { event, ends: &ends, interfaces };
-        let Self { settings, full_name, place, newest, names, flow: old, .. } = self;
-        let common = Common { settings, full_name, place: *place, newest: *newest };
-        *old = common.flow(&scene, names, cluster, old);
-        old
-    }
-}
-
-/// What the flows of one daemon have in common, and this one's place among them.
-struct Common<'a> {
-    settings: &'a Settings,
-    full_name: &'a str,
-    place: Place,
-    newest: UnixNanos,
-}
-
-impl Common<'_> {
-    /// Everything in it is new; of `old` only the room of its texts is used.
-    fn flow(&self, scene: &Scene<'_>, names: &Names, cluster: &Cluster, old: &mut Flow) -> Flow {
-        let Scene { event, ends, .. } = *scene;
-        let mut flow = self.basics(scene, old);
-        verdict::fill(&mut flow, event);
-        point::fill(&mut flow, scene, old);
-        layers::fill(&mut flow, scene, old);
-        let detail = old.weir.get_or_insert_default();
-        let services = service::candidates(event.connection, ends, cluster, take(&mut detail.services));
-        let cluster_name = &self.settings.cluster_name;
-        let (source, destination) = (old.source.take(), old.destination.take());
-        flow.source = Some(ends.source_endpoint(cluster_name, source.unwrap_or_default()));
-        flow.destination = Some(ends.destination_endpoint(cluster_name, destination.unwrap_or_default()));
-        flow.destination_service =
-            service::called(&services, old.destination_service.take().unwrap_or_default());
+        self.basics(&scene);
+        self.owners.lend(&mut self.flow, &ends.source, &ends.destination);
+        let Self { names, flow, .. } = self;
+        verdict::fill(flow, event);
+        point::fill(flow, &scene);
+        layers::fill(flow, &scene);
+        let detail = flow.weir.get_or_insert_default();
+        service::candidates(&mut detail.services, event.connection, &ends, cluster);
+        service::called(&mut flow.destination_service, &detail.services);
         flow.destination_names = names.of(ends.client.ip(), ends.server.ip(), &ends.destination, event.at);
         flow.source_names = names.of(ends.server.ip(), ends.client.ip(), &ends.source, event.at);
-        flow.weir = Some(detail::of(scene, services, detail));
+        detail::fill(detail, &scene);
         if tells_of_the_answer(event) {
-            turn_round(&mut flow);
+            turn_round(flow);
         }
+        let stopped_by = event.connection.stopped_by();
         #[expect(deprecated, reason = "Hubble's printers show this field")]
-        {
-            flow.summary = summary::of(&flow, take(&mut old.summary));
-        }
+        summary::write(&mut flow.summary, flow.l4.as_ref(), flow.l7.as_ref(), stopped_by);
         flow
     }
 
-    fn basics(&self, scene: &Scene<'_>, old: &mut Flow) -> Flow {
+    /// What the flow before was turned round for is taken back, and the flow stands in its place among the others.
+    fn basics(&mut self, scene: &Scene<'_>) {
+        let flow = &mut self.flow;
+        let turned = flow.is_reply == Some(true);
+        self.owners.take_back(flow, turned);
+        if turned {
+            (flow.source_service, flow.destination_service) = (None, flow.source_service.take());
+        }
         let direction =
             if scene.ends.client_is_local { TrafficDirection::Egress } else { TrafficDirection::Ingress };
-        Flow {
-            time: Some(timestamp(self.newest)),
-            uuid: text::written(&self.place, take(&mut old.uuid)),
-            node_name: text::of(self.full_name, take(&mut old.node_name)),
-            emitter: Some(emitter(old.emitter.take().unwrap_or_default())),
-            r#type: FlowType::L3L4.into(),
-            is_reply: Some(false),
-            traffic_direction: direction.into(),
-            trace_reason: trace_reason(scene.event).into(),
-            ..Flow::default()
+        flow.time = Some(timestamp(self.newest));
+        text::set(&mut flow.uuid, self.place.uuid().as_hyphenated().encode_lower(&mut [0; UUID_LEN]));
+        flow.is_reply = Some(false);
+        #[expect(deprecated, reason = "old Hubble clients read this field")]
+        {
+            flow.reply = false;
         }
+        flow.traffic_direction = direction.into();
+        flow.trace_reason = trace_reason(scene.event).into();
     }
-}
-
-fn emitter(old: Emitter) -> Emitter {
-    Emitter { name: text::of("weir", old.name), version: text::of(env!("CARGO_PKG_VERSION"), old.version) }
 }
 
 /// `NEW` is the first flow of a connection whose beginning was seen.

@@ -13,12 +13,15 @@ pub mod ring;
 pub mod serve;
 
 pub mod conntrack;
+#[cfg(feature = "ebpf")]
+pub mod drops;
 pub mod nflog;
 pub mod testimony;
 pub mod tuple;
 
 pub mod app;
 pub mod config;
+pub mod governor;
 pub mod netlink;
 pub mod notice;
 pub mod run_state;

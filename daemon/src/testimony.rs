@@ -1,8 +1,11 @@
-//! What the kernel itself says about connections: conntrack entries and NFLOG packets, as values.
+//! What the kernel itself says about connections: conntrack entries, logged packets and dropped ones, as values.
 //!
-//! The readers (`conntrack.rs`, `nflog.rs`) and a recording's file make them; the tracker believes them. They arrive after
+//! The readers (`conntrack.rs`, `nflog.rs`, `drops.rs`) and a recording's file make them; the tracker believes them. They arrive after
 //! the packet they are about, in no fixed order with it. Nothing here does I/O.
 
+pub mod reason;
+
+use std::fmt;
 use std::sync::Arc;
 
 use weir_cluster::UnixNanos;
@@ -18,6 +21,8 @@ pub enum Testimony {
     Untracked(ConntrackEntry),
     /// The kernel's packet log told of a packet.
     Logged(LoggedPacket),
+    /// The kernel gave a packet up.
+    Dropped(DroppedPacket),
 }
 
 /// An entry of the kernel's connection tracking (linux/netfilter/nfnetlink_conntrack.h).
@@ -83,4 +88,57 @@ pub struct LoggedPacket {
     pub out_port_ifindex: u32,
     /// The packet from its IP header on, cut at the rule's snap length.
     pub packet: Vec<u8>,
+}
+
+/// A packet that the kernel gave up, and why (tracepoint skb:kfree_skb, include/net/dropreason-core.h).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedPacket {
+    /// When.
+    pub at: UnixNanos,
+    /// The kernel's name for the reason, without its prefix: `NETFILTER_DROP`.
+    pub reason: Arc<str>,
+    /// Where.
+    pub site: DropSite,
+    /// The packet from its IP header on, cut.
+    pub packet: Vec<u8>,
+}
+
+/// Where a packet was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropSite {
+    /// Whose network namespace it was.
+    pub owner: Owner,
+    /// The device that had the packet, in that namespace. None: it was on none, or on none any more.
+    pub device: Option<Device>,
+}
+
+/// Whose network namespace it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The node's.
+    Node,
+    /// A pod's: the one behind this device of the node.
+    Pod(Device),
+}
+
+/// A device, as its namespace names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The kernel's index.
+    pub ifindex: u32,
+    /// Name, as `ip link` shows it.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for DropSite {
+    /// As the end of a sentence: ` at eth0`, ` at eth0 in the pod behind veth1a2b`, or nothing where nothing is known.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(device) = &self.device {
+            write!(out, " at {}", device.name)?;
+        }
+        match &self.owner {
+            Owner::Node => Ok(()),
+            Owner::Pod(host) => write!(out, " in the pod behind {}", host.name),
+        }
+    }
 }

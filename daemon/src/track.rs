@@ -10,6 +10,7 @@ mod aside;
 pub mod connection;
 mod counters;
 mod dns;
+pub mod dropped;
 mod emit;
 pub mod event;
 mod fragments;
@@ -18,6 +19,7 @@ mod index;
 mod join;
 pub mod l7;
 mod logged;
+mod named;
 pub mod nat;
 mod observe;
 mod pack;
@@ -31,7 +33,7 @@ mod tunnels;
 
 use weir_cluster::UnixNanos;
 
-use crate::capture::Role;
+use crate::capture::{Detail, Role, detail};
 use crate::decode::{Fragment, Packet};
 use crate::testimony::Testimony;
 use crate::tuple::Tuple;
@@ -39,7 +41,8 @@ use connection::{Connection, ConnectionId};
 use event::Event;
 use fragments::Fragments;
 use index::{Index, Place};
-use logged::Waiting;
+use l7::budget::Budget;
+use named::Unclaimed;
 use nat::{Testified, Twins};
 use table::Table;
 use timer::Timers;
@@ -53,6 +56,8 @@ pub struct Settings {
     pub rest_from: usize,
     /// Conntrack entries kept whose packets were not seen yet.
     pub max_testimony: usize,
+    /// Bytes kept of messages that have begun and wait for their rest, over all connections.
+    pub max_begun_bytes: usize,
     /// The first event waits so long for NAT and verdict.
     pub settle_ns: u64,
     /// A connection with traffic is told of this often.
@@ -79,6 +84,7 @@ impl Default for Settings {
             max_connections: 262_144,
             rest_from: 16_384,
             max_testimony: 131_072,
+            max_begun_bytes: 8 << 20,
             settle_ns: 50_000_000,
             periodic_ns: 5 * SECOND,
             unanswered_ns: 3 * SECOND,
@@ -96,6 +102,8 @@ impl Default for Settings {
 pub struct Stats {
     /// Packets taken.
     pub packets: u64,
+    /// Packets that were counted and not followed, to stay within the budget.
+    pub left_out: u64,
     /// Connections begun.
     pub begun: u64,
     /// Connections that ended early for lack of room.
@@ -108,6 +116,8 @@ pub struct Stats {
     pub unmatched: u64,
     /// Logged packets of which no frame was seen.
     pub logged_unseen: u64,
+    /// Dropped packets of which no frame was seen.
+    pub dropped_unseen: u64,
     /// Messages of application protocols that were not told for lack of room.
     pub messages_dropped: u64,
 }
@@ -119,12 +129,14 @@ pub type Sink<'a> = &'a mut dyn FnMut(Event<'_>);
 #[derive(Debug)]
 pub struct Tracker {
     settings: Settings,
+    detail: Detail,
     connections: Table,
     index: Index,
     testified: Testified,
     twins: Twins,
     fragments: Fragments,
-    logged: Waiting,
+    unclaimed: Unclaimed,
+    begun: Budget,
     timers: Timers,
     now: UnixNanos,
     next_id: u64,
@@ -142,9 +154,11 @@ impl Tracker {
             twins: Twins::new(65_536),
             fragments: Fragments::default(),
             connections: Table::new(settings.rest_from),
+            begun: Budget::new(settings.max_begun_bytes),
             settings,
+            detail: Detail::Full,
             index: Index::default(),
-            logged: Waiting::default(),
+            unclaimed: Unclaimed::default(),
             timers: Timers::default(),
             now: UnixNanos::from_nanos(0),
             next_id: 1,
@@ -175,6 +189,10 @@ impl Tracker {
     /// Takes a packet seen on a device of this role.
     pub fn packet(&mut self, packet: &Packet<'_>, role: Role, sink: Sink<'_>) {
         self.advance(packet.at, sink);
+        if self.is_left_out(packet.tuple) {
+            self.stats.left_out += 1;
+            return;
+        }
         self.stats.packets += 1;
         if packet.fragment == Fragment::Later {
             return self.later_piece(packet, role, sink);
@@ -186,7 +204,21 @@ impl Tracker {
         self.count(place, packet, role);
         self.first_piece(packet);
         self.reconsider(place.slot, sink);
-        self.claim_logged(sink);
+        self.claim_named(sink);
+    }
+
+    /// From now on so much is looked at.
+    pub const fn look_at(&mut self, detail: Detail) {
+        self.detail = detail;
+    }
+
+    /// True for a packet that is only counted.
+    fn is_left_out(&self, tuple: Tuple) -> bool {
+        match self.detail {
+            Detail::Full | Detail::NoPayload | Detail::NoTiming => false,
+            Detail::Sampled => !detail::is_in_sample(tuple) && self.known(tuple).is_none(),
+            Detail::CountersOnly => true,
+        }
     }
 
     /// Of a datagram in pieces, pieces that overtook the first one count now. It may be in pieces itself, or in a tunnel's that is.
@@ -220,10 +252,11 @@ impl Tracker {
         match testimony {
             Testimony::Tracked(entry) => {
                 self.tracked(entry, sink);
-                self.claim_logged(sink);
+                self.claim_named(sink);
             }
             Testimony::Untracked(entry) => self.testified.drop_entry(entry),
-            Testimony::Logged(logged) => self.logged(logged, sink),
+            Testimony::Logged(logged) => self.named(logged, sink),
+            Testimony::Dropped(dropped) => self.named(dropped, sink),
         }
     }
 
@@ -239,7 +272,7 @@ impl Tracker {
         if now.plus_nanos(10 * SECOND) < self.now {
             self.restart_timers(now);
         }
-        let idle = self.timers.is_empty() && self.logged.is_empty();
+        let idle = self.timers.is_empty() && self.unclaimed.is_empty();
         let now = if idle { now } else { self.now.max(now) };
         while let Some(timer) = self.timers.ring(now) {
             self.now = self.now.max(timer.due);
@@ -247,23 +280,26 @@ impl Tracker {
         }
         self.now = now;
         self.stats.unmatched += self.fragments.expire(now);
-        self.expire_logged(sink);
+        self.expire_named(sink);
     }
 
     /// Tells every connection's end, as when a capture file is over. The table is empty after it.
     pub fn finish(&mut self, sink: Sink<'_>) {
-        self.tell_all_logged(sink);
-        // Of a big table even this list is felt: it has no more room than it needs.
-        let mut open: Vec<(ConnectionId, u32)> = Vec::with_capacity(self.connections.len());
-        open.extend(
-            self.connections.glances().map(|(slot, it)| (it.id, u32::try_from(slot).unwrap_or(u32::MAX))),
-        );
+        self.tell_all_named(sink);
+        // Of a big table even a list of it is felt: the timers make room for it, and it has no more than it needs.
+        self.timers.clear();
+        let least = self.connections.glances().map(|(_, it)| it.id.0).min().unwrap_or(0);
+        let mut open: Vec<(u32, u32)> = Vec::with_capacity(self.connections.len());
+        open.extend(self.connections.glances().map(|(slot, it)| {
+            let [order, slot] =
+                [it.id.0 - least, slot as u64].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
+            (order, slot)
+        }));
         open.sort_unstable();
         for (_, slot) in open {
             self.conclude(slot as usize, sink);
             self.remove(slot as usize);
         }
-        self.timers.clear();
     }
 
     fn restart_timers(&mut self, now: UnixNanos) {
@@ -277,7 +313,7 @@ impl Tracker {
             connection.emission.over_at = connection.emission.over_at.map(|at| at.min(now));
             self.timers.set(now, connection.id, slot);
         }
-        self.logged.set_back(now);
+        self.unclaimed.set_back(now);
         self.now = now;
     }
 

@@ -296,6 +296,8 @@ impl Peer {
             late: count(&self.counters.late),
             clock_skew_ns: self.counters.skew_ns.load(Ordering::Relaxed),
             reconnects: count(&self.counters.reconnects),
+            cost: None,
+            source: None,
         };
         Snapshot { name, address, state, status, invalid: count(&self.counters.invalid) }
     }

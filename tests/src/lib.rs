@@ -4,6 +4,7 @@
 
 pub mod netns;
 pub mod node;
+pub mod pods;
 pub mod results;
 
 use std::fs::File;

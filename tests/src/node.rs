@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::netns::Netns;
-use crate::{DEADLINE, Running, answering, ask, program, wait_for};
+use crate::{DEADLINE, Running, ask, program, wait_for};
 
 /// A number as protobuf's JSON writes it: 64 bits as text, 0 not at all.
 #[must_use]
@@ -19,6 +19,17 @@ pub fn number(value: &Value) -> u64 {
 pub fn port_of(flow: &Value) -> Option<u16> {
     let l4 = flow["l4"].as_object()?.values().next()?;
     u16::try_from(number(&l4["source_port"])).ok()
+}
+
+/// Waits until the daemon at this socket has its source of frames.
+///
+/// # Errors
+/// When it does not answer, or has none.
+pub fn capturing(socket: &Path) -> anyhow::Result<()> {
+    wait_for(&format!("a capture at {}", socket.display()), DEADLINE, || {
+        let status = ask(socket, &["status"]).ok()?;
+        status.first()?["weir"]["source"].is_object().then_some(())
+    })
 }
 
 /// A running daemon and where it answers.
@@ -43,7 +54,7 @@ impl Watched {
         command.arg("--cluster-file").arg(folder.join("cluster.yaml"));
         command.arg("--state-dir").arg(folder.join(format!("{name}.state")));
         let daemon = Running::logging(command.args(flags), &folder.join(format!("{name}.log")))?;
-        answering(&socket)?;
+        capturing(&socket)?;
         Ok(Self { socket, daemon })
     }
 

@@ -67,6 +67,19 @@ impl Results {
         })
     }
 
+    /// With the committed figures of this name that were not measured now, each in its place.
+    ///
+    /// # Errors
+    /// If there is a file of that name that is no results.
+    pub fn beside(mut self, name: &str) -> Result<Self> {
+        let file = folder().join(format!("{name}.json"));
+        if file.exists() {
+            let (_, older) = read(&file).with_context(|| file.display().to_string())?;
+            self.figures = together(older.figures, self.figures);
+        }
+        Ok(self)
+    }
+
     /// Writes `tests/results/NAME.json` and says where that is.
     ///
     /// # Errors
@@ -90,6 +103,17 @@ impl Results {
         let _ = writeln!(table, "\n`{command}` on {date}, commit {commit}, profile `{profile}`.\n{machine}.");
         table
     }
+}
+
+/// The older figures with the newer ones in their places, and those that are new behind them.
+fn together(mut older: Vec<Figure>, newer: Vec<Figure>) -> Vec<Figure> {
+    for figure in newer {
+        match older.iter_mut().find(|known| known.name == figure.name) {
+            Some(known) => *known = figure,
+            None => older.push(figure),
+        }
+    }
+    older
 }
 
 /// All committed results by name, in the order of their names.
@@ -222,6 +246,14 @@ mod tests {
         assert!(text.starts_with("before\n<!-- results one -->\n| figure") && text.ends_with("\nafter\n"));
         assert!(!text.contains("old") && text.contains("| speed of it | 2 packets/s |"));
         assert_eq!(with_tables(&text, &both).unwrap(), text);
+    }
+
+    #[test]
+    fn what_is_measured_again_takes_the_place_of_what_was() {
+        let figure = |name: &str, value| Figure::new(name, value, "s", "a time");
+        let older = vec![figure("one", 1.0), figure("two", 2.0)];
+        let both = together(older, vec![figure("three", 3.0), figure("one", 9.0)]);
+        assert_eq!(both, [figure("one", 9.0), figure("two", 2.0), figure("three", 3.0)]);
     }
 
     #[test]

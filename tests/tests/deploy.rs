@@ -176,8 +176,11 @@ fn the_pods_may_do_no_more_than_they_must() {
         assert!(security.read_only_root_filesystem, "{name}");
         assert_eq!(security.capabilities.drop, ["ALL"], "{name}");
         assert_eq!(security.seccomp_profile.kind, "RuntimeDefault", "{name}");
-        let (added, host): (&[&str], _) =
-            if name == "weir-daemon" { (&["NET_RAW", "NET_ADMIN"], true) } else { (&[], false) };
+        let (added, host): (&[&str], _) = if name == "weir-daemon" {
+            (&["NET_RAW", "NET_ADMIN", "BPF", "PERFMON"], true)
+        } else {
+            (&[], false)
+        };
         assert_eq!(security.capabilities.add, added, "{name}");
         assert_eq!(template.spec.host_network, host, "{name}");
         assert_eq!(security.run_as_non_root, !host, "{name}");

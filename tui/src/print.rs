@@ -8,6 +8,7 @@ mod connections;
 mod event;
 mod flows;
 mod host;
+mod kernel_drop;
 mod status;
 mod style;
 mod time;
@@ -24,7 +25,8 @@ pub use connections::row::{
 };
 pub use connections::tcp::sentences as tcp_sentences;
 pub use flows::row as flow_cells;
-pub use status::{print_status, status_json};
+pub use kernel_drop::kernel_drop;
+pub use status::{detail_name, print_status, source_name, status_json};
 pub use style::{Paint, escape};
 pub use time::TimeFormat;
 

@@ -78,6 +78,7 @@ impl Recorded {
                 Input::Interface(id, interface) => drop(roles.insert(*id, interface.role)),
                 Input::Testimony(testimony) => take(Taken::Testimony(testimony)),
                 Input::Lost(_) => take(Taken::Loss),
+                Input::Detail(_) => {}
             }
         }
     }

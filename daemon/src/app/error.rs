@@ -42,6 +42,9 @@ pub enum AppError {
     /// Capturing.
     #[error(transparent)]
     Live(#[from] LiveError),
+    /// Capturing by eBPF, which alone was asked for.
+    #[error("{0}; or capture by libpcap: --source pcap")]
+    Ebpf(String),
     /// Reading a capture file.
     #[error(transparent)]
     File(#[from] FileError),

@@ -20,6 +20,7 @@ use crate::track::{self, Tracker};
 use crate::worker::{Stop, StopError, Worker};
 
 use super::cluster::{self, Feed, Source};
+use super::governed::Governed;
 use super::record::Recording;
 use super::serving::{self, Signals};
 use super::sources::Sources;
@@ -112,7 +113,8 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     let pump = Worker::spawn("pipeline", move |stop| pump.run(&inputs, &stop))
         .map_err(|cause| AppError::Start { what: "the pipeline", cause })?;
     tracing::info!(node = name, run, addresses = ?server.addresses(), "capturing and serving");
-    let parts = Parts { server, sources, source, pump, pulse };
+    let governed = Governed::new(args.budget.budget());
+    let parts = Parts { server, sources, source, pump, pulse, governed };
     let ended = runtime.block_on(parts.until_stopped(&status, args.serve.stop_deadline()));
     serving::end(runtime);
     ended
@@ -141,6 +143,7 @@ struct Parts {
     pump: Worker,
     server: Server,
     pulse: Arc<Pulse>,
+    governed: Governed,
 }
 
 impl Parts {
@@ -177,6 +180,8 @@ impl Parts {
     /// What the sources count and say.
     fn look(&mut self, status: &Status) {
         self.source.look(status);
+        self.governed.look(&mut self.sources, status);
+        status.tell_source(self.sources.told());
         let counts = self.sources.counts();
         status.frames_dropped_kernel.store(counts.kernel_dropped, Ordering::Relaxed);
         status.frames_dropped_queue.store(counts.queue_dropped, Ordering::Relaxed);
@@ -188,6 +193,15 @@ impl Parts {
             );
             status.notice("nflog loss", &sentence);
         }
+        if counts.drops_lost > 0 {
+            let sentence = format!(
+                "kernel drops: {} packets that the kernel gave up found no room on their way here: a dropped call may \
+                 lack its reason",
+                counts.drops_lost
+            );
+            status.notice("kernel drop loss", &sentence);
+        }
+        status.tell_kernel_drops(self.sources.kernel_drops());
         for (topic, sentence) in self.sources.notices() {
             tracing::warn!("{sentence}");
             status.notice(topic, &sentence);
@@ -197,7 +211,7 @@ impl Parts {
     /// Ready no more; then sources first, so that what they read still goes through; readers get the rest; then the server.
     /// All within one deadline. Threads are waited for apart, so that a second signal is heard meanwhile.
     async fn stop(self, until: Instant) {
-        let Self { sources, source, pump, server, pulse: _ } = self;
+        let Self { sources, source, pump, server, pulse: _, governed: _ } = self;
         server.set_ready(false).await;
         let left = move || until.saturating_duration_since(Instant::now());
         let ends = [
@@ -292,6 +306,7 @@ impl Pump {
         let set = |counter: &std::sync::atomic::AtomicU64, value| counter.store(value, Ordering::Relaxed);
         set(&self.status.frames, counts.packets());
         set(&self.status.undecodable, counts.undecodable);
+        set(&self.status.packets_left_out, counts.left_out + tracked.stats().left_out);
         set(&self.status.connections, tracked.len() as u64);
         set(&self.status.connections_evicted, tracked.stats().evicted);
         if self.links_told.elapsed() >= STATUS_INTERVAL {

@@ -1,4 +1,4 @@
-//! The live sources of a node, started together: frames, conntrack, NFLOG; and what they have to say.
+//! The live sources of a node, started together: frames, conntrack, NFLOG, drops; and what they have to say.
 //!
 //! Frames are what the daemon is for: without them it does not run. The kernel's testimony may be missing, and then a
 //! notice says so. All feed one bounded queue.
@@ -6,23 +6,27 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use crate::capture::live::{self, LiveCapture};
-use crate::capture::{Input, sink};
+use weir_proto::weir::v1::{KernelDropStatus, Source};
+
+use crate::capture::{Detail, Input, Sink, sink};
 use crate::config::CaptureArgs;
 use crate::worker::StopError;
 use crate::{conntrack, nflog};
 
 use super::AppError;
+use super::frames::Frames;
+use super::kernel_drops::KernelDrops;
 
 /// Inputs between sources and pipeline: a batch holds up to some milliseconds of frames.
 const QUEUE: usize = 4096;
 
 /// Running sources.
-#[derive(Debug)]
 pub struct Sources {
-    frames: LiveCapture,
+    frames: Frames,
+    queue: Sink,
     conntrack: Option<conntrack::Reader>,
     nflog: Option<nflog::Reader>,
+    drops: Option<KernelDrops>,
     /// What could not be started, by topic.
     missing: Vec<(&'static str, String)>,
 }
@@ -34,10 +38,14 @@ pub struct SourceCounts {
     pub kernel_dropped: u64,
     /// Frames that did not fit into the queue.
     pub queue_dropped: u64,
+    /// Packets that were counted and not handed up to be followed.
+    pub left_out: u64,
     /// Times that conntrack events were lost and its table was read anew.
     pub conntrack_overruns: u64,
     /// Packets that rules logged and that did not get here.
     pub logged_lost: u64,
+    /// Packets that the kernel dropped and told of, and that did not get here.
+    pub drops_lost: u64,
 }
 
 impl Sources {
@@ -47,12 +55,6 @@ impl Sources {
     /// If frames cannot be captured.
     pub fn start(args: &CaptureArgs) -> Result<(Self, Receiver<Input>), AppError> {
         let (queue, inputs) = sync_channel(QUEUE);
-        let settings = live::Settings {
-            snap_len: args.snaplen,
-            buffer_budget: usize::try_from(args.buffer_bytes()).unwrap_or(usize::MAX),
-            filter: args.capture_filter.clone(),
-            loopback: args.loopback,
-        };
         let mut missing = Vec::new();
         let conntrack = if args.no_conntrack {
             None
@@ -70,8 +72,13 @@ impl Sources {
                 nflog::Settings { groups: args.nflog_groups.clone(), ..nflog::Settings::default() };
             noted(&mut missing, "nflog", nflog::start(&settings, sink(queue.clone())))
         };
-        let frames = live::start(settings, sink(queue))?;
-        Ok((Self { frames, conntrack, nflog, missing }, inputs))
+        let drops = if args.no_kernel_drops {
+            None
+        } else {
+            noted(&mut missing, "kernel drops", KernelDrops::start(sink(queue.clone())))
+        };
+        let frames = Frames::start(args, || sink(queue.clone()))?;
+        Ok((Self { frames, queue: sink(queue), conntrack, nflog, drops, missing }, inputs))
     }
 
     /// False once frames come no more; a notice says why.
@@ -80,19 +87,42 @@ impl Sources {
         self.frames.is_running()
     }
 
+    /// From now on so much is looked at, in the kernel and behind the queue. False if the queue has no room to say so.
+    pub fn set_detail(&mut self, detail: Detail) -> bool {
+        let told = (self.queue)(Input::Detail(detail));
+        if told {
+            self.frames.set_detail(detail);
+        }
+        told
+    }
+
+    /// Where frames come from.
+    #[must_use]
+    pub fn told(&self) -> Source {
+        self.frames.told()
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> SourceCounts {
-        let frames = self.frames.stats();
+        let dropped = self.frames.dropped();
         SourceCounts {
-            kernel_dropped: frames.kernel_dropped,
-            queue_dropped: frames.queue_dropped,
+            kernel_dropped: dropped.kernel,
+            queue_dropped: dropped.queue,
+            left_out: self.frames.left_out(),
             conntrack_overruns: self.conntrack.as_ref().map_or(0, |reader| reader.stats().overruns),
             logged_lost: self
                 .nflog
                 .as_ref()
                 .map_or(0, |reader| reader.stats().lost + reader.stats().queue_full),
+            drops_lost: self.drops.as_ref().map_or(0, KernelDrops::lost),
         }
+    }
+
+    /// Packets that the kernel gave up, by reason.
+    #[must_use]
+    pub fn kernel_drops(&self) -> Vec<KernelDropStatus> {
+        self.drops.as_ref().map(KernelDrops::counts).unwrap_or_default()
     }
 
     /// Takes the sentences for people that came since the last call, by topic.
@@ -104,6 +134,7 @@ impl Sources {
         add("capture", self.frames.notices());
         add("conntrack", self.conntrack.as_ref().map(conntrack::Reader::notices).unwrap_or_default());
         add("nflog", self.nflog.as_ref().map(nflog::Reader::notices).unwrap_or_default());
+        add("kernel drops", self.drops.as_ref().map(KernelDrops::notices).unwrap_or_default());
         notices
     }
 
@@ -112,11 +143,12 @@ impl Sources {
     /// # Errors
     /// The first that did not end in time.
     pub fn stop(self, deadline: Duration) -> Result<(), StopError> {
-        let Self { frames, conntrack, nflog, missing: _ } = self;
+        let Self { frames, queue: _, conntrack, nflog, drops, missing: _ } = self;
         let ends = [
             frames.stop(deadline),
             conntrack.map_or(Ok(()), |reader| reader.stop(deadline)),
             nflog.map_or(Ok(()), |reader| reader.stop(deadline)),
+            drops.map_or(Ok(()), |reader| reader.stop(deadline)),
         ];
         ends.into_iter().collect()
     }

@@ -16,13 +16,12 @@ pub mod pending;
 pub mod programs;
 mod watching;
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::links::Links;
-use super::{Direction, InterfaceId, Sink};
+use super::{Detail, Direction, InterfaceId, Sink, detail};
 use crate::notice::Notices;
 use crate::worker::{StopError, Worker};
 pub use attach::Hook;
@@ -69,36 +68,6 @@ impl Default for Settings {
     }
 }
 
-/// How much is left out, for a node that has no time for all of it. Each level leaves out what those before it do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Level {
-    /// Nothing.
-    #[default]
-    All,
-    /// Messages of applications: DNS is counted like anything else.
-    NoMessages,
-    /// TCP's anomalies: retransmissions and the like are counted as packets only.
-    NoAnomalies,
-    /// All but one in so many new connections; the same ones on all devices and nodes. The others' packets are added up by
-    /// device.
-    Sampled(NonZeroU32),
-    /// Everything: packets are added up by device.
-    Totals,
-}
-
-impl Level {
-    fn control(self) -> abi::Control {
-        let (level, sample) = match self {
-            Self::All => (0, 1),
-            Self::NoMessages => (1, 1),
-            Self::NoAnomalies => (2, 1),
-            Self::Sampled(one_in) => (3, one_in.get()),
-            Self::Totals => (4, 1),
-        };
-        abi::Control { level, sample }
-    }
-}
-
 /// What was seen since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -124,7 +93,7 @@ pub struct Stats {
     pub table_full: u64,
     /// Packets handed up since only the decoder can read them.
     pub unread: u64,
-    /// Packets that were only added up, by [`Level`].
+    /// Packets that were only added up, by [`Detail`].
     pub untracked: u64,
     /// Conversations in the table when it was last looked over.
     pub entries: u64,
@@ -132,6 +101,10 @@ pub struct Stats {
     pub devices: u64,
     /// Bytes of the ring.
     pub ring_bytes: u64,
+    /// Most bytes of records that waited in it when it was read.
+    pub ring_used: u64,
+    /// Room in the table.
+    pub table_entries: u64,
 }
 
 /// What the thread counts.
@@ -144,6 +117,7 @@ struct Counters {
     queue_dropped: AtomicU64,
     entries: AtomicU64,
     devices: AtomicU64,
+    ring_used: AtomicU64,
 }
 
 /// A running watch.
@@ -153,6 +127,7 @@ pub struct EbpfCapture {
     counters: Arc<Counters>,
     watched: Arc<Mutex<Watched>>,
     ring_bytes: u64,
+    table_entries: u64,
     notices: Notices,
 }
 
@@ -179,6 +154,8 @@ impl EbpfCapture {
             entries: get(&counters.entries),
             devices: get(&counters.devices),
             ring_bytes: self.ring_bytes,
+            ring_used: get(&counters.ring_used),
+            table_entries: self.table_entries,
         }
     }
 
@@ -188,12 +165,13 @@ impl EbpfCapture {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).untracked()
     }
 
-    /// Leaves out more or less, from the next packet on.
-    ///
-    /// # Errors
-    /// As the kernel says.
-    pub fn set_level(&self, level: Level) -> Result<(), EbpfError> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).set_control(level.control())
+    /// Leaves out more or less, from the next packet on. What the kernel refuses is a notice.
+    pub fn set_detail(&self, detail: Detail) {
+        let control = abi::Control { level: detail.level(), sample: detail::SAMPLE };
+        let set = self.watched.lock().unwrap_or_else(PoisonError::into_inner).set_control(control);
+        if let Err(error) = set {
+            self.notices.say(error.to_string());
+        }
     }
 
     /// Takes what there is to say to people.
@@ -235,5 +213,6 @@ pub fn start(settings: &Settings, sink: Sink) -> Result<EbpfCapture, EbpfError> 
     )?;
     let worker = Worker::spawn("ebpf", move |stop| watching.run(&stop))
         .map_err(|error| EbpfError::failed("start a thread", error))?;
-    Ok(EbpfCapture { worker, counters, watched, ring_bytes: settings.ring_bytes.into(), notices })
+    let (ring_bytes, table_entries) = (settings.ring_bytes.into(), settings.table_entries.into());
+    Ok(EbpfCapture { worker, counters, watched, ring_bytes, table_entries, notices })
 }

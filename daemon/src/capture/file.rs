@@ -13,7 +13,7 @@ use std::sync::Arc;
 use weir_cluster::UnixNanos;
 
 use super::record::Origin;
-use super::{Direction, Frame, Interface, InterfaceId, LinkType, Loss, Role};
+use super::{Detail, Direction, Frame, Interface, InterfaceId, LinkType, Loss, Role};
 use crate::testimony::Testimony;
 
 mod fields;
@@ -139,6 +139,7 @@ enum Content {
     Timeless(Head),
     Testimony(UnixNanos, Box<Testimony>),
     Lost(Loss),
+    Detail(Detail),
 }
 
 /// Draws the numbers of devices, for all files.
@@ -386,7 +387,9 @@ impl CaptureFile {
         let at = match self.pending.front()? {
             Content::Frame(head) | Content::Timeless(head) => head.at,
             Content::Testimony(at, _) => *at,
-            Content::Origin(_) | Content::Interface(..) | Content::Lost(_) => self.reached,
+            Content::Origin(_) | Content::Interface(..) | Content::Lost(_) | Content::Detail(_) => {
+                self.reached
+            }
         };
         Some(at.max(self.reached))
     }

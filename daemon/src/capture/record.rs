@@ -1,7 +1,7 @@
 //! [`Input`]s -> a pcapng recording, which `file` reads back as the same inputs in the same order.
 //!
 //! Everything goes in as it came: frames with direction, devices with index and role, losses as statistics, and the
-//! kernel's testimony as the messages it came in, so that any pcapng viewer shows it. Each input is written whole and
+//! kernel's testimony as the messages it came in, or as the packets that it dropped, so that any pcapng viewer shows it. Each input is written whole and
 //! flushed: a recording that is killed is good up to its last whole block. Reads no clock.
 
 use std::collections::HashMap;
@@ -10,15 +10,17 @@ use std::io::{self, Write};
 use weir_cluster::UnixNanos;
 
 use super::{Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Loss};
-use crate::testimony::Testimony;
+use crate::testimony::{DroppedPacket, Testimony};
 use crate::{conntrack, nflog};
 
 mod block;
+mod drop;
 mod label;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) use drop::Dropped;
 pub(super) use label::Label;
 pub use label::{NotALabel, Origin};
 
@@ -78,6 +80,7 @@ pub struct Recorder<W> {
     links: HashMap<InterfaceId, LinkType>,
     conntrack: Option<u32>,
     nflog: Option<u32>,
+    drops: Option<u32>,
     losses: Option<u32>,
     lost: Loss,
     next_interface: u32,
@@ -97,6 +100,7 @@ impl<W: Write> Recorder<W> {
             links: HashMap::new(),
             conntrack: None,
             nflog: None,
+            drops: None,
             losses: None,
             lost: Loss::default(),
             next_interface: 0,
@@ -126,6 +130,9 @@ impl<W: Write> Recorder<W> {
             Input::Interface(id, interface) => self.interface(*id, interface),
             Input::Testimony(testimony) => self.testimony(testimony),
             Input::Lost(loss) => self.lost(*loss),
+            Input::Detail(detail) => {
+                self.describe(LinkType::ETHERNET, "detail", Label::Detail(*detail));
+            }
         }
         self.flush()
     }
@@ -149,6 +156,11 @@ impl<W: Write> Recorder<W> {
     }
 
     fn frame(&mut self, interface: u32, frame: &Frame<'_>) {
+        self.packet(interface, frame, None);
+    }
+
+    /// A frame with a comment, where it has one.
+    fn packet(&mut self, interface: u32, frame: &Frame<'_>, comment: Option<&str>) {
         self.last = self.last.max(frame.at);
         let flags: u32 = match frame.direction {
             Direction::Unknown => 0,
@@ -156,13 +168,19 @@ impl<W: Write> Recorder<W> {
             Direction::Outbound => 2,
         };
         let bytes = frame.bytes.get(..MAX_FRAME).unwrap_or(frame.bytes);
-        let block = Block::begin(&mut self.blocks, code::PACKET)
+        let mut block = Block::begin(&mut self.blocks, code::PACKET)
             .u32(interface)
             .time(frame.at)
             .u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX))
             .u32(frame.original_len)
             .padded(bytes);
-        if flags == 0 { block.end() } else { block.option(code::EPB_FLAGS, &flags.to_ne_bytes()).end() }
+        if let Some(comment) = comment {
+            block = block.option(code::COMMENT, comment.as_bytes());
+        }
+        if flags != 0 {
+            block = block.option(code::EPB_FLAGS, &flags.to_ne_bytes());
+        }
+        block.end();
     }
 
     fn interface_of(&mut self, id: InterfaceId, link: LinkType) -> u32 {
@@ -206,17 +224,22 @@ impl<W: Write> Recorder<W> {
                 (entry.at, LinkType::NETLINK, cooked(&conntrack::emit_message(entry, true)))
             }
             Testimony::Logged(packet) => (packet.at, LinkType::NFLOG, nflog::emit_packet(packet)),
+            Testimony::Dropped(dropped) => return self.dropped(dropped),
         };
         let interface = self.testimony_interface(link);
-        let frame = Frame {
-            at,
-            interface: InterfaceId(0),
-            direction: Direction::Unknown,
-            link,
-            original_len: u32::try_from(message.len()).unwrap_or(u32::MAX),
-            bytes: &message,
+        self.frame(interface, &without_device(at, link, &message));
+    }
+
+    /// The packet as it was, its reason and place as a comment.
+    fn dropped(&mut self, dropped: &DroppedPacket) {
+        let interface = match self.drops {
+            Some(known) => known,
+            None => self.describe(LinkType::RAW, "drops", Label::Drops),
         };
-        self.frame(interface, &frame);
+        self.drops = Some(interface);
+        let DroppedPacket { at, reason, site, packet } = dropped;
+        let comment = Dropped { reason: reason.clone(), site: site.clone() }.to_string();
+        self.packet(interface, &without_device(*at, LinkType::RAW, packet), Some(&comment));
     }
 
     fn testimony_interface(&mut self, link: LinkType) -> u32 {
@@ -251,6 +274,12 @@ impl<W: Write> Recorder<W> {
             .option(code::ISB_OSDROP, &self.lost.kernel.to_ne_bytes())
             .end();
     }
+}
+
+/// What came from the kernel itself.
+fn without_device(at: UnixNanos, link: LinkType, bytes: &[u8]) -> Frame<'_> {
+    let original_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    Frame { at, interface: InterfaceId(0), direction: Direction::Unknown, link, original_len, bytes }
 }
 
 /// A netlink message behind the header of LINKTYPE_NETLINK: packet type, ARPHRD, ten unused bytes, family.

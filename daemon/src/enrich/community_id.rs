@@ -8,29 +8,35 @@
 use std::net::IpAddr;
 
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use smallvec::SmallVec;
 
 use super::text;
 use crate::tuple::{IpProtocol, Tuple};
 
-/// The ID of a tuple; `icmp` is type and code of a message from source to destination.
-pub(super) fn of(tuple: Tuple, icmp: Option<(u8, u8)>, old: String) -> String {
+/// Writes the ID of a tuple; `icmp` is type and code of a message from source to destination.
+pub(super) fn write(room: &mut String, tuple: Tuple, icmp: Option<(u8, u8)>) {
     let (source_port, destination_port, one_way) = ports(tuple, icmp);
     let one = (tuple.source.ip(), source_port);
     let other = (tuple.destination.ip(), destination_port);
     let (first, second) = if one_way || one <= other { (one, other) } else { (other, one) };
-    let mut sha = Sha1::new();
-    sha.update([0, 0]);
-    add_address(&mut sha, first.0);
-    add_address(&mut sha, second.0);
-    sha.update([tuple.protocol.0, 0]);
+    let mut hashed = Hashed::new();
+    hashed.extend_from_slice(&[0, 0]);
+    add_address(&mut hashed, first.0);
+    add_address(&mut hashed, second.0);
+    hashed.extend_from_slice(&[tuple.protocol.0, 0]);
     if has_ports(tuple.protocol) {
-        sha.update(first.1.to_be_bytes());
-        sha.update(second.1.to_be_bytes());
+        hashed.extend_from_slice(&first.1.to_be_bytes());
+        hashed.extend_from_slice(&second.1.to_be_bytes());
     }
-    let mut id = text::of("1:", old);
-    base64::engine::general_purpose::STANDARD.encode_string(sha.finalize(), &mut id);
-    id
+    // 20 bytes are 28 letters.
+    let mut letters = [0; 28];
+    let written = STANDARD.encode_slice(Sha1::digest(&hashed), &mut letters).unwrap_or(0);
+    text::set(room, "1:");
+    room.push_str(
+        letters.get(..written).and_then(|letters| str::from_utf8(letters).ok()).unwrap_or_default(),
+    );
 }
 
 const fn has_ports(protocol: IpProtocol) -> bool {
@@ -40,10 +46,14 @@ const fn has_ports(protocol: IpProtocol) -> bool {
     )
 }
 
-fn add_address(sha: &mut Sha1, address: IpAddr) {
+/// What is hashed, put together first: the hash takes one piece faster than six. With two addresses of IPv6 it has
+/// 40 bytes.
+type Hashed = SmallVec<[u8; 64]>;
+
+fn add_address(hashed: &mut Hashed, address: IpAddr) {
     match address {
-        IpAddr::V4(address) => sha.update(address.octets()),
-        IpAddr::V6(address) => sha.update(address.octets()),
+        IpAddr::V4(address) => hashed.extend_from_slice(&address.octets()),
+        IpAddr::V6(address) => hashed.extend_from_slice(&address.octets()),
     }
 }
 
@@ -140,9 +150,13 @@ mod tests {
         for (protocol, source, destination, icmp, id) in cases {
             let end = |(address, port): (&str, u16)| (address.parse().unwrap(), port);
             let tuple = Tuple::new(protocol, end(source), end(destination));
-            assert_eq!(of(tuple, icmp, String::new()), id);
-            let turned = icmp.is_none().then(|| of(tuple.reversed(), None, "before".to_owned()));
-            assert!(turned.is_none_or(|turned| turned == id));
+            let mut written = "before".to_owned();
+            write(&mut written, tuple, icmp);
+            assert_eq!(written, id);
+            if icmp.is_none() {
+                write(&mut written, tuple.reversed(), None);
+                assert_eq!(written, id);
+            }
         }
     }
 }

@@ -1,61 +1,87 @@
 //! `Flow.weir`: everything about the connection that Hubble's messages have no place for.
 
-use std::mem::take;
+use std::net::SocketAddr;
 
-use weir_proto::weir::v1::{
-    ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason, ServiceRef,
-};
+use weir_proto::weir::v1::{ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason};
 
 use super::ends::Ends;
-use super::{Scene, community_id, join_key, path, tcp, text, timestamp};
+use super::{Scene, community_id, drops, join_key, path, tcp, text, timestamp};
+use crate::capture::Detail;
 use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
 use crate::track::event::{self, Content, Event};
 
-pub(super) fn of(scene: &Scene<'_>, services: Vec<ServiceRef>, old: &mut FlowDetail) -> FlowDetail {
+/// Everything but `services`, which is written before it.
+pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
     let (event, ends, connection) = (scene.event, scene.ends, scene.event.connection);
-    let evidence = text::list(take(&mut old.evidence), connection.evidence.iter(), |evidence, old| {
-        path::evidence(scene.interfaces, evidence, old)
-    });
-    FlowDetail {
-        connection_id: connection.id.0,
-        join_key: join_key::of(connection.backend_tuple()),
-        community_id: community_id::of(ends.true_tuple(), connection.icmp, take(&mut old.community_id)),
-        reason: reason(event.reason).into(),
-        state: state(connection.state).into(),
-        first_packet: Some(timestamp(connection.first_packet)),
-        last_packet: Some(timestamp(connection.last_packet)),
-        delta: Some(counters(&event.delta)),
-        total: Some(counters(&connection.total())),
-        counts: ends.counts(),
-        nat: nat(connection, ends, old.nat.take().unwrap_or_default()),
-        path: path::of(scene, take(&mut old.path)),
-        tcp: connection.tcp.as_ref().map(|tcp| tcp::of(event, tcp)),
+    // By name, so that none is forgotten.
+    let FlowDetail {
+        connection_id,
+        join_key,
+        community_id,
+        reason,
+        state,
+        first_packet,
+        last_packet,
+        delta,
+        total,
+        counts,
+        nat,
+        path,
+        tcp,
         evidence,
-        services,
-        incomplete: incomplete(connection, take(&mut old.incomplete)),
-        source_node: text::of(&ends.source.node, take(&mut old.source_node)),
-        destination_node: text::of(&ends.destination.node, take(&mut old.destination_node)),
-        dns_latency_ns: latency(event),
-        last_seen_at: last_seen_at(scene, take(&mut old.last_seen_at)),
-        correction: event.correction,
-        rule_names: text::list(take(&mut old.rule_names), connection.rule_names.iter(), |name, old| {
-            text::of(name, old)
-        }),
-        icmp_id: if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 },
-        entry_key: entry_key(connection, ends),
-        merged_into: connection.merged_into().map_or(0, |into| into.0),
-        carries: text::of(connection.opaque.map_or("", Opaque::name), take(&mut old.carries)),
-    }
+        services: _,
+        incomplete,
+        source_node,
+        destination_node,
+        dns_latency_ns,
+        last_seen_at,
+        correction,
+        rule_names,
+        icmp_id,
+        entry_key,
+        merged_into,
+        kernel_drops,
+        kernel_drops_more,
+        carries,
+    } = room;
+    *connection_id = connection.id.0;
+    *join_key = join_key::of(connection.backend_tuple());
+    *entry_key = entry_key_of(connection, ends);
+    community_id::write(community_id, ends.true_tuple(), connection.icmp);
+    *icmp_id = if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 };
+    *merged_into = connection.merged_into().map_or(0, |into| into.0);
+    (*reason, *state) = (reason_of(event.reason).into(), state_of(connection.state).into());
+    *correction = event.correction;
+    *first_packet = Some(timestamp(connection.first_packet));
+    *last_packet = Some(timestamp(connection.last_packet));
+    (*delta, *total) = (Some(counters(&event.delta)), Some(counters(&connection.total())));
+    *counts = ends.counts();
+    let translated = ends.vip.is_some() || ends.masquerade.is_some();
+    text::either(nat, translated.then_some(connection), |connection, room| write_nat(room, connection, ends));
+    path::write(path, scene);
+    text::either(tcp, connection.tcp.as_ref(), |tcp, room| tcp::write(room, event, tcp));
+    *dns_latency_ns = latency(event);
+    text::list(evidence, connection.evidence.iter(), |evidence, room| {
+        path::evidence(room, scene.interfaces, evidence);
+    });
+    text::list(rule_names, connection.rule_names.iter(), |name, room| text::set(room, name));
+    drops::write(kernel_drops, connection);
+    *kernel_drops_more = connection.drops_more();
+    write_incomplete(incomplete, connection);
+    write_last_seen_at(last_seen_at, scene);
+    text::set(source_node, &ends.source.node);
+    text::set(destination_node, &ends.destination.node);
+    text::set(carries, connection.opaque.map_or("", Opaque::name));
 }
 
 /// The key that a node which sent the connection here has: of the tuple before this node's translation.
-fn entry_key(connection: &Connection, ends: &Ends) -> u64 {
+fn entry_key_of(connection: &Connection, ends: &Ends) -> u64 {
     let translated = connection.original != connection.backend;
     if translated && !ends.client_is_local { join_key::of(connection.original_tuple()) } else { 0 }
 }
 
-const fn reason(reason: event::Reason) -> Reason {
+const fn reason_of(reason: event::Reason) -> Reason {
     match reason {
         event::Reason::Settled => Reason::Settled,
         event::Reason::State => Reason::State,
@@ -68,7 +94,7 @@ const fn reason(reason: event::Reason) -> Reason {
     }
 }
 
-const fn state(state: State) -> ConnectionState {
+const fn state_of(state: State) -> ConnectionState {
     match state {
         State::Opening => ConnectionState::Opening,
         State::Established => ConnectionState::Established,
@@ -98,32 +124,27 @@ pub(super) const fn counters(counters: &connection::Counters) -> Counters {
     }
 }
 
-fn nat(connection: &Connection, ends: &Ends, old: Nat) -> Option<Nat> {
-    if ends.vip.is_none() && ends.masquerade.is_none() {
-        return None;
-    }
+fn write_nat(room: &mut Nat, connection: &Connection, ends: &Ends) {
     let source = match connection.nat_source {
         Some(connection::NatSource::Conntrack) => NatSource::Conntrack,
         Some(connection::NatSource::Sequence) => NatSource::Sequence,
         Some(connection::NatSource::Payload) => NatSource::Payload,
         None => NatSource::Unspecified,
     };
-    let address = |end: Option<std::net::SocketAddr>, old: String| match end {
-        Some(end) => text::address(end.ip(), old),
-        None => text::of("", old),
+    let address = |room: &mut String, end: Option<SocketAddr>| match end {
+        Some(end) => text::address(room, end.ip()),
+        None => room.clear(),
     };
-    let port = |end: Option<std::net::SocketAddr>| end.map_or(0, |end| u32::from(end.port()));
-    Some(Nat {
-        vip: address(ends.vip, old.vip),
-        vip_port: port(ends.vip),
-        masquerade: address(ends.masquerade, old.masquerade),
-        masquerade_port: port(ends.masquerade),
-        source: source.into(),
-        zone: u32::from(connection.zone),
-    })
+    let port = |end: Option<SocketAddr>| end.map_or(0, |end| u32::from(end.port()));
+    let Nat { vip, vip_port, masquerade, masquerade_port, source: learnt, zone } = room;
+    address(vip, ends.vip);
+    address(masquerade, ends.masquerade);
+    (*vip_port, *masquerade_port) = (port(ends.vip), port(ends.masquerade));
+    *learnt = source.into();
+    *zone = connection.zone.into();
 }
 
-fn incomplete(connection: &Connection, old: Vec<i32>) -> Vec<i32> {
+fn write_incomplete(room: &mut Vec<i32>, connection: &Connection) {
     let gaps = connection.gaps;
     // One way only is the nature of what was not answered; it is a gap where an answer must have been.
     let silent = matches!(connection.state, State::Opening | State::Unanswered | State::Rejected);
@@ -137,8 +158,12 @@ fn incomplete(connection: &Connection, old: Vec<i32>) -> Vec<i32> {
         (connection.state == State::Evicted, Incomplete::Evicted),
         (no_handshake, Incomplete::NoHandshake),
         (gaps.capture_loss, Incomplete::CaptureLoss),
+        (gaps.reduced >= Detail::NoPayload, Incomplete::NoPayload),
+        (gaps.reduced >= Detail::NoTiming, Incomplete::NoTiming),
+        (gaps.reduced >= Detail::Sampled, Incomplete::Sampled),
     ];
-    text::list(old, table.into_iter().filter(|(lacks, _)| *lacks), |(_, what), _| what.into())
+    room.clear();
+    room.extend(table.into_iter().filter(|(lacks, _)| *lacks).map(|(_, what)| i32::from(what)));
 }
 
 fn latency(event: &Event<'_>) -> u64 {
@@ -147,11 +172,11 @@ fn latency(event: &Event<'_>) -> u64 {
     latency_ns.unwrap_or(0)
 }
 
-fn last_seen_at(scene: &Scene<'_>, old: String) -> String {
+fn write_last_seen_at(room: &mut String, scene: &Scene<'_>) {
     let connection = scene.event.connection;
     let farthest = connection.farthest().filter(|_| connection.state == State::Unanswered);
     match farthest {
-        Some(point) => path::place(scene.interfaces, point.interface, point.forward_direction, old),
-        None => text::of("", old),
+        Some(point) => path::place(room, scene.interfaces, point.interface, point.forward_direction),
+        None => room.clear(),
     }
 }

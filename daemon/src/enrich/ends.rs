@@ -7,10 +7,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use weir_cluster::{Cluster, Endpoint, EndpointKind};
-use weir_proto::flow;
+use weir_cluster::{Cluster, Endpoint};
 
-use super::{Settings, text};
+use super::Settings;
 use crate::capture::{Direction, Role};
 use crate::track::connection::{Connection, PathPoint};
 use crate::tuple::{IpProtocol, Tuple};
@@ -87,31 +86,5 @@ impl Ends {
     /// From the client to the server, past all NAT.
     pub(super) const fn true_tuple(&self) -> Tuple {
         Tuple { protocol: self.protocol, source: self.client, destination: self.server }
-    }
-
-    pub(super) fn source_endpoint(&self, cluster_name: &str, old: flow::Endpoint) -> flow::Endpoint {
-        endpoint(&self.source, cluster_name, old)
-    }
-
-    pub(super) fn destination_endpoint(&self, cluster_name: &str, old: flow::Endpoint) -> flow::Endpoint {
-        endpoint(&self.destination, cluster_name, old)
-    }
-}
-
-fn endpoint(owner: &Endpoint, cluster_name: &str, old: flow::Endpoint) -> flow::Endpoint {
-    let outside = owner.kind == EndpointKind::World;
-    flow::Endpoint {
-        id: 0,
-        identity: owner.identity.0,
-        namespace: text::of(&owner.namespace, old.namespace),
-        labels: text::list(old.labels, owner.labels.iter(), |label, old| text::of(label, old)),
-        pod_name: text::of(&owner.pod_name, old.pod_name),
-        workloads: text::list(old.workloads, owner.workload.iter(), |workload, old: flow::Workload| {
-            flow::Workload {
-                name: text::of(&workload.name, old.name),
-                kind: text::of(&workload.kind, old.kind),
-            }
-        }),
-        cluster_name: text::of(if outside { "" } else { cluster_name }, old.cluster_name),
     }
 }

@@ -15,17 +15,17 @@ use crate::tuple::IpProtocol;
 /// Where weir's DNS messages come from: `DNS.observation_source`.
 const OBSERVATION_SOURCE: &str = "packet";
 
-pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>, old: &mut Flow) {
+pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>) {
     let (client, server) = (scene.ends.client, scene.ends.server);
     let masquerade = scene.ends.masquerade.map(|address| address.ip()).filter(|ip| *ip != client.ip());
-    let ip = old.ip.take().unwrap_or_default();
-    flow.ip = Some(Ip {
-        source: text::address(client.ip(), ip.source),
-        destination: text::address(server.ip(), ip.destination),
-        ip_version: version(client).into(),
-        encrypted: false,
-        source_xlated: masquerade.map(|address| text::address(address, ip.source_xlated)).unwrap_or_default(),
-    });
+    let ip = flow.ip.get_or_insert_with(Ip::default);
+    text::address(&mut ip.source, client.ip());
+    text::address(&mut ip.destination, server.ip());
+    ip.ip_version = version(client).into();
+    match masquerade {
+        Some(address) => text::address(&mut ip.source_xlated, address),
+        None => ip.source_xlated.clear(),
+    }
     let connection = scene.event.connection;
     flow.l4 = transport(scene.ends.protocol, client, server, connection.flags_forward, connection.icmp);
     flow.l7 = scene.event.message.map(application);

@@ -13,25 +13,24 @@ use crate::track::connection::PathPoint;
 /// `event_type.type` of a trace.
 const TRACE: i32 = 4;
 
-pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>, old: &mut Flow) {
+pub(super) fn fill(flow: &mut Flow, scene: &Scene<'_>) {
     let connection = scene.event.connection;
-    flow.ethernet = connection.ethernet.map(|(source, destination)| {
-        let old = old.ethernet.take().unwrap_or_default();
-        Ethernet {
-            source: text::mac(source, old.source),
-            destination: text::mac(destination, old.destination),
-        }
+    text::either(&mut flow.ethernet, connection.ethernet, |(source, destination), room: &mut Ethernet| {
+        text::mac(&mut room.source, source);
+        text::mac(&mut room.destination, destination);
     });
-    let Some(farthest) = connection.farthest() else {
-        return;
-    };
-    flow.interface = scene.interfaces.get(&farthest.interface).map(|interface| {
-        let old = old.interface.take().unwrap_or_default();
-        NetworkInterface { index: interface.index, name: text::of(&interface.name, old.name) }
+    let farthest = connection.farthest();
+    let interface = farthest.and_then(|point| scene.interfaces.get(&point.interface));
+    text::either(&mut flow.interface, interface, |interface, room: &mut NetworkInterface| {
+        room.index = interface.index;
+        text::set(&mut room.name, &interface.name);
     });
-    let tunnelled =
-        std::iter::once(farthest).chain(connection.path.iter()).find_map(|point| point.tunnels.forward());
-    flow.tunnel = tunnelled.map(|tunnel| outer(tunnel, old.tunnel.take().unwrap_or_default()));
+    let tunnelled = farthest.and_then(|farthest| {
+        std::iter::once(farthest).chain(connection.path.iter()).find_map(|point| point.tunnels.forward())
+    });
+    text::either(&mut flow.tunnel, tunnelled, outer);
+    flow.trace_observation_point = TraceObservationPoint::UnknownPoint.into();
+    let Some(farthest) = farthest else { return };
     if let Some(event_type) = flow.event_type.as_mut().filter(|event_type| event_type.r#type == TRACE) {
         let point = observation_point(farthest);
         flow.trace_observation_point = point.into();
@@ -57,27 +56,23 @@ const fn observation_point(point: &PathPoint) -> TraceObservationPoint {
     }
 }
 
-fn outer(tunnel: Tunnel, old: weir_proto::flow::Tunnel) -> weir_proto::flow::Tunnel {
-    let ip = old.ip.unwrap_or_default();
+fn outer(tunnel: Tunnel, room: &mut weir_proto::flow::Tunnel) {
+    room.protocol = match tunnel.protocol {
+        TunnelProtocol::Vxlan => tunnel::Protocol::Vxlan,
+        TunnelProtocol::Geneve => tunnel::Protocol::Geneve,
+        _ => tunnel::Protocol::Unknown,
+    }
+    .into();
     let version = if tunnel.source.is_ipv4() { IpVersion::IPv4 } else { IpVersion::IPv6 };
+    let ip = room.ip.get_or_insert_with(Ip::default);
+    text::address(&mut ip.source, tunnel.source);
+    text::address(&mut ip.destination, tunnel.destination);
+    ip.ip_version = version.into();
     let ports = Udp {
         source_port: u32::from(tunnel.source_port),
         destination_port: u32::from(tunnel.destination_port),
     };
-    weir_proto::flow::Tunnel {
-        protocol: match tunnel.protocol {
-            TunnelProtocol::Vxlan => tunnel::Protocol::Vxlan,
-            TunnelProtocol::Geneve => tunnel::Protocol::Geneve,
-            _ => tunnel::Protocol::Unknown,
-        }
-        .into(),
-        ip: Some(Ip {
-            source: text::address(tunnel.source, ip.source),
-            destination: text::address(tunnel.destination, ip.destination),
-            ip_version: version.into(),
-            ..Ip::default()
-        }),
-        l4: (tunnel.destination_port != 0).then_some(Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) }),
-        vni: tunnel.vni,
-    }
+    let udp = Layer4 { protocol: Some(layer4::Protocol::Udp(ports)) };
+    room.l4 = (tunnel.destination_port != 0).then_some(udp);
+    room.vni = tunnel.vni;
 }

@@ -17,34 +17,32 @@ use crate::track::connection::Connection;
 use crate::tuple::IpProtocol;
 
 pub(super) fn candidates(
+    room: &mut Vec<ServiceRef>,
     connection: &Connection,
     ends: &Ends,
     cluster: &Cluster,
-    mut old: Vec<ServiceRef>,
-) -> Vec<ServiceRef> {
-    let Some(protocol) = service_protocol(ends.protocol) else {
-        old.clear();
-        return old;
-    };
+) {
+    let Some(protocol) = service_protocol(ends.protocol) else { return room.clear() };
     let at = connection.first_packet;
     let called: SocketAddr = ends.vip.unwrap_or(ends.server);
     if let Some(service) = cluster.frontend(protocol, called.ip(), called.port(), at) {
-        return text::list(old, [service], |service, old| reference(&service, true, old));
+        return text::list(room, [service], |service, room| reference(room, &service, true));
     }
     if ends.vip.is_some() || calls_directly(connection, ends) {
-        old.clear();
-        return old;
+        return room.clear();
     }
     let behind = cluster.services_behind(protocol, ends.server.ip(), ends.server.port(), at);
-    text::list(old, behind.iter(), |service, old| reference(service, false, old))
+    text::list(room, behind.iter(), |service, room| reference(room, service, false));
 }
 
 /// The Service that Hubble's field may name. An inferred one is named in `weir` alone: a relay's join can add to a flow that is
 /// already encoded, and cannot take away from it.
-pub(super) fn called(candidates: &[ServiceRef], old: Service) -> Option<Service> {
-    let exact = candidates.iter().find(|candidate| candidate.exact)?;
-    let Service { name, namespace } = old;
-    Some(Service { name: text::of(&exact.name, name), namespace: text::of(&exact.namespace, namespace) })
+pub(super) fn called(room: &mut Option<Service>, candidates: &[ServiceRef]) {
+    let exact = candidates.iter().find(|candidate| candidate.exact);
+    text::either(room, exact, |exact, room: &mut Service| {
+        text::set(&mut room.name, &exact.name);
+        text::set(&mut room.namespace, &exact.namespace);
+    });
 }
 
 /// True if the called address was seen before any DNAT of this node could change it: it came that way out of the client's veth,
@@ -71,11 +69,9 @@ const fn service_protocol(protocol: IpProtocol) -> Option<Protocol> {
     }
 }
 
-fn reference(service: &ServicePort, exact: bool, old: ServiceRef) -> ServiceRef {
-    ServiceRef {
-        name: text::of(&service.name, old.name),
-        namespace: text::of(&service.namespace, old.namespace),
-        port_name: text::of(&service.port_name, old.port_name),
-        exact,
-    }
+fn reference(room: &mut ServiceRef, service: &ServicePort, exact: bool) {
+    text::set(&mut room.name, &service.name);
+    text::set(&mut room.namespace, &service.namespace);
+    text::set(&mut room.port_name, &service.port_name);
+    room.exact = exact;
 }

@@ -1,26 +1,46 @@
 //! `Flow.Summary`: one line about a flow, in the form that Hubble's printers show unchanged.
 
-use weir_proto::flow::{Dns, Flow, IcmPv4, IcmPv6, L7FlowType, TcpFlags, layer4, layer7};
+use std::fmt::Write as _;
+
+use weir_proto::flow::{Dns, IcmPv4, IcmPv6, L7FlowType, Layer4, Layer7, TcpFlags, layer4, layer7};
 
 use super::text;
+use crate::track::connection::{KernelDrop, Way};
 
-pub(super) fn of(flow: &Flow, old: String) -> String {
-    if let Some(l7) = &flow.l7
+/// `stopped_by` is what the kernel did to it, on a flow that is about the connection.
+pub(super) fn write(
+    room: &mut String,
+    l4: Option<&Layer4>,
+    l7: Option<&Layer7>,
+    stopped_by: Option<&KernelDrop>,
+) {
+    if let Some(l7) = l7
         && let Some(layer7::Record::Dns(dns)) = &l7.record
     {
-        return if l7.r#type == i32::from(L7FlowType::Request) { query(dns) } else { answer(dns) };
+        *room = if l7.r#type == i32::from(L7FlowType::Request) { query(dns) } else { answer(dns) };
+        return;
     }
-    match flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref()) {
-        Some(layer4::Protocol::Tcp(tcp)) => tcp_flags(&tcp.flags.unwrap_or_default(), old),
-        Some(layer4::Protocol::Udp(_)) => text::of("UDP", old),
-        Some(layer4::Protocol::Sctp(_)) => text::of("SCTP", old),
-        Some(layer4::Protocol::IcmPv4(icmp)) => format!("ICMPv4 {}", icmpv4(icmp)),
-        Some(layer4::Protocol::IcmPv6(icmp)) => format!("ICMPv6 {}", icmpv6(icmp)),
-        _ => String::new(),
+    write_protocol(room, l4);
+    if let Some(drop) = stopped_by {
+        let before = if room.is_empty() { "" } else { "; " };
+        let what = if drop.way == Way::Reverse { "answer " } else { "" };
+        // Writing into a text cannot fail.
+        let _ = write!(room, "{before}{what}dropped by the kernel: {}", drop.cause);
     }
 }
 
-fn tcp_flags(flags: &TcpFlags, old: String) -> String {
+fn write_protocol(room: &mut String, l4: Option<&Layer4>) {
+    match l4.and_then(|l4| l4.protocol.as_ref()) {
+        Some(layer4::Protocol::Tcp(tcp)) => tcp_flags(room, &tcp.flags.unwrap_or_default()),
+        Some(layer4::Protocol::Udp(_)) => text::set(room, "UDP"),
+        Some(layer4::Protocol::Sctp(_)) => text::set(room, "SCTP"),
+        Some(layer4::Protocol::IcmPv4(icmp)) => text::write(room, &format_args!("ICMPv4 {}", icmpv4(icmp))),
+        Some(layer4::Protocol::IcmPv6(icmp)) => text::write(room, &format_args!("ICMPv6 {}", icmpv6(icmp))),
+        _ => room.clear(),
+    }
+}
+
+fn tcp_flags(room: &mut String, flags: &TcpFlags) {
     let table = [
         (flags.syn, "SYN"),
         (flags.ack, "ACK"),
@@ -32,14 +52,13 @@ fn tcp_flags(flags: &TcpFlags, old: String) -> String {
         (flags.cwr, "CWR"),
         (flags.ns, "NS"),
     ];
-    let mut summary = text::of("TCP", old);
+    text::set(room, "TCP");
     let mut before = " Flags: ";
     for (_, name) in table.iter().filter(|(set, _)| *set) {
-        summary.push_str(before);
-        summary.push_str(name);
+        room.push_str(before);
+        room.push_str(name);
         before = ", ";
     }
-    summary
 }
 
 fn query(dns: &Dns) -> String {
@@ -151,11 +170,11 @@ mod tests {
             cwr: true,
             ns: true,
         };
-        assert_eq!(
-            tcp_flags(&all, "before".to_owned()),
-            "TCP Flags: SYN, ACK, RST, FIN, PSH, URG, ECE, CWR, NS"
-        );
-        assert_eq!(tcp_flags(&TcpFlags::default(), String::new()), "TCP");
+        let mut summary = "before".to_owned();
+        tcp_flags(&mut summary, &all);
+        assert_eq!(summary, "TCP Flags: SYN, ACK, RST, FIN, PSH, URG, ECE, CWR, NS");
+        tcp_flags(&mut summary, &TcpFlags::default());
+        assert_eq!(summary, "TCP");
     }
 
     #[test]

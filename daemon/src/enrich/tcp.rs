@@ -2,15 +2,18 @@
 
 use weir_proto::weir::v1::{CloseReason, ClosedBy, RoundTrip, Tcp, TcpMeasure};
 
+use crate::capture::Detail;
 use crate::track::connection::{Connection, Observation, State, Way};
 use crate::track::event::{Event, Reason};
 use crate::track::tcp::{self, Conversation};
 
-pub(super) fn of(event: &Event<'_>, tcp: &Conversation) -> Tcp {
+pub(super) fn write(room: &mut Tcp, event: &Event<'_>, tcp: &Conversation) {
     let connection = event.connection;
     let (client, server) = (&tcp.client, &tcp.server);
     let now = connection.last_packet;
-    Tcp {
+    let mut absent = std::mem::take(&mut room.absent);
+    write_absent(&mut absent, connection, tcp);
+    *room = Tcp {
         handshake_server_ns: tcp.server_rtt_ns().unwrap_or(0),
         handshake_client_ns: tcp.client_rtt_ns().unwrap_or(0),
         retransmissions_forward: client.retransmissions,
@@ -34,8 +37,8 @@ pub(super) fn of(event: &Event<'_>, tcp: &Conversation) -> Tcp {
         resets_reverse: server.resets,
         half_open: tcp.is_half_open(),
         close_reason: close_reason(event, tcp).into(),
-        absent: absent(connection, tcp),
-    }
+        absent,
+    };
 }
 
 const fn round_trip(measured: tcp::RoundTrip) -> RoundTrip {
@@ -75,15 +78,17 @@ fn close_reason(event: &Event<'_>, tcp: &Conversation) -> CloseReason {
     }
 }
 
-fn absent(connection: &Connection, tcp: &Conversation) -> Vec<i32> {
+fn write_absent(room: &mut Vec<i32>, connection: &Connection, tcp: &Conversation) {
+    let uncounted = connection.gaps.reduced >= Detail::NoTiming;
     let table = [
         (tcp.server_rtt_ns().is_none(), TcpMeasure::HandshakeServer),
         (tcp.client_rtt_ns().is_none(), TcpMeasure::HandshakeClient),
         (tcp.client.round_trip().is_none(), TcpMeasure::RttServer),
         (tcp.server.round_trip().is_none(), TcpMeasure::RttClient),
-        (!tcp.client.seen(), TcpMeasure::Forward),
-        (!tcp.server.seen(), TcpMeasure::Reverse),
+        (!tcp.client.seen() || uncounted, TcpMeasure::Forward),
+        (!tcp.server.seen() || uncounted, TcpMeasure::Reverse),
         (connection.gaps.midstream, TcpMeasure::Syns),
     ];
-    table.into_iter().filter(|(absent, _)| *absent).map(|(_, measure)| measure.into()).collect()
+    room.clear();
+    room.extend(table.into_iter().filter(|(absent, _)| *absent).map(|(_, measure)| i32::from(measure)));
 }

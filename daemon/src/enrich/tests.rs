@@ -3,7 +3,7 @@
 mod world;
 
 use prost::Message;
-use weir_proto::flow::{Flow, TrafficDirection, Verdict};
+use weir_proto::flow::{DropReason, Flow, TrafficDirection, Verdict};
 use weir_proto::observer::{GetFlowsResponse, get_flows_response::ResponseTypes};
 use weir_proto::place::Place;
 use weir_proto::weir::v1::{ConnectionState, FlowDetail, Observation, Reason, ServiceRef};
@@ -101,6 +101,48 @@ fn a_denied_call_is_dropped_and_names_the_rule() {
     world.wait_ms(60);
     insta::assert_snapshot!(json(&world.flows[0]));
     assert_eq!(world.flows[0].verdict(), Verdict::Dropped);
+}
+
+#[test]
+fn a_call_that_the_kernel_drops_says_why_in_the_kernels_words() {
+    let mut world = World::on("worker-1");
+    world.forward(&world::TO_REMOTE[..1], SYN, 100);
+    world.kernel_drops("NETFILTER_DROP", &world::TO_REMOTE[1], 100);
+    world.wait_ms(60);
+    insta::assert_snapshot!(json(&world.flows[0]));
+}
+
+#[test]
+fn a_drop_has_hubbles_word_where_one_fits() {
+    let told = |reason: &str, rule: Option<&str>| {
+        let mut world = World::on("worker-1");
+        world.forward(&world::TO_REMOTE[..1], SYN, 100);
+        if let Some(rule) = rule {
+            world.log(rule, &world::TO_REMOTE[1], 100);
+        }
+        world.kernel_drops(reason, &world::TO_REMOTE[1], 100);
+        world.wait_ms(60);
+        let flow = world.last();
+        assert_eq!(flow.verdict(), Verdict::Dropped, "{reason}");
+        (flow.drop_reason_desc(), flow.event_type.unwrap().sub_type)
+    };
+    assert_eq!(told("NETFILTER_DROP", Some("deny:shop/api")), (DropReason::PolicyDenied, 133));
+    assert_eq!(told("NETFILTER_DROP", None), (DropReason::Unknown, 1), "a rule that may be no policy");
+    assert_eq!(told("NEIGH_FAILED", Some("log:all")), (DropReason::StaleOrUnroutableIp, 151));
+    assert_eq!(told("IP_RPFILTER", None), (DropReason::InvalidSourceIp, 132));
+}
+
+#[test]
+fn a_closed_port_is_named_by_the_kernel_and_not_called_dropped() {
+    let mut world = World::on("worker-1");
+    world.forward(&world::TO_REMOTE[..1], SYN, 100);
+    world.kernel_drops("NO_SOCKET", &world::TO_REMOTE[0], 100);
+    world.wait_ms(60);
+    let flow = world.last();
+    assert_eq!((flow.verdict(), flow.drop_reason_desc()), (Verdict::Traced, DropReason::Unknown));
+    let drop = &weir(flow).kernel_drops[0];
+    assert_eq!((drop.reason.as_str(), drop.loss), ("NO_SOCKET", false));
+    assert_eq!(weir(flow).evidence[0].detail, "NO_SOCKET at vethcli");
 }
 
 #[test]

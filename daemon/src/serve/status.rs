@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
-use weir_proto::weir::v1::{LinkStatus, ServerStatus};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, ServerStatus, Source};
 
 use crate::pipeline::LinkCounts;
 
@@ -29,8 +29,13 @@ pub struct Status {
     pub conntrack_overruns: AtomicU64,
     /// Frames that could not be decoded.
     pub undecodable: AtomicU64,
+    /// Packets that were counted behind the queue and not followed, to stay within the budget.
+    pub packets_left_out: AtomicU64,
     notices: ArcSwap<BTreeMap<&'static str, String>>,
     links: ArcSwap<Vec<LinkStatus>>,
+    cost: ArcSwapOption<Cost>,
+    source: ArcSwapOption<Source>,
+    kernel_drops: ArcSwap<Vec<KernelDropStatus>>,
 }
 
 impl Status {
@@ -64,10 +69,25 @@ impl Status {
         self.links.store(Arc::new(told.collect()));
     }
 
+    /// Says what the daemon costs its node.
+    pub fn tell_cost(&self, cost: Cost) {
+        self.cost.store(Some(Arc::new(cost)));
+    }
+
+    /// Says where frames come from.
+    pub fn tell_source(&self, source: Source) {
+        self.source.store(Some(Arc::new(source)));
+    }
+
     /// What was said of the devices last.
     #[must_use]
     pub fn links(&self) -> Vec<LinkStatus> {
         self.links.load().to_vec()
+    }
+
+    /// Says how many packets the kernel gave up, by reason.
+    pub fn tell_kernel_drops(&self, drops: Vec<KernelDropStatus>) {
+        self.kernel_drops.store(Arc::new(drops));
     }
 
     /// As on the wire, without what the ring and the daemon's run know.
@@ -83,6 +103,9 @@ impl Status {
             undecodable: read(&self.undecodable),
             notices: self.notices.load().values().cloned().collect(),
             links: self.links(),
+            cost: self.cost.load().as_deref().cloned(),
+            source: self.source.load().as_deref().cloned(),
+            kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()
         }
     }

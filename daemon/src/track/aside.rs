@@ -49,7 +49,8 @@ impl Connection {
 
     /// True if something was counted that was not told yet.
     pub(super) fn has_untold(&self) -> bool {
-        self.counted().exceeds(&self.emission.told)
+        let drops = self.drops.as_ref().is_some_and(|drops| drops.has_untold());
+        drops || self.counted().exceeds(&self.emission.told)
     }
 
     /// Counts the way that passes the measured point by where it is seen, if it was for `settle_ns`. What was not read of it

@@ -10,12 +10,13 @@ use weir_cluster::UnixNanos;
 
 pub use super::counters::{Counters, Counts};
 use super::dns::Exchange;
+pub use super::dropped::{Cause, Drops, KernelDrop};
 use super::logged::Passing;
 pub use super::path::PathPoint;
 use super::path::UNKNOWN_POSITION;
 use super::tcp::Conversation;
 pub use super::tunnels::{Seen, Tunnels};
-use crate::capture::{Direction, InterfaceId, Role};
+use crate::capture::{Detail, Direction, InterfaceId, Role};
 use crate::decode::{Opaque, TcpFlags};
 use crate::tuple::Tuple;
 
@@ -81,6 +82,8 @@ pub enum Observation {
     Delivered,
     /// The other end answered.
     Answered,
+    /// The kernel gave one of its packets up.
+    KernelDrop,
     /// The kernel's packet log named one of its packets.
     Logged,
     /// ICMP unreachable about one of its packets.
@@ -117,6 +120,8 @@ pub enum Witness {
     Rule(Arc<str>),
     /// An ICMP error.
     Icmp(IcmpError),
+    /// The kernel's reason and place of a drop.
+    Kernel(Arc<Cause>),
     /// Weir's clock.
     Time,
 }
@@ -145,11 +150,13 @@ pub struct Gaps {
     pub truncated: bool,
     /// The capture lost frames while it was open.
     pub capture_loss: bool,
+    /// The least that was looked at while it had packets.
+    pub reduced: Detail,
 }
 
 /// A connection. Its lists have room in place for what is usual: before and behind one DNAT, three devices of a node, seen
 /// delivered and answered. So one that is known allocates nothing.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Connection {
     /// Its number.
     pub id: ConnectionId,
@@ -186,6 +193,8 @@ pub struct Connection {
     pub evidence: SmallVec<[Evidence; 2]>,
     /// Where log rules named its packets.
     pub(super) passing: Passing,
+    /// What the kernel gave up of it.
+    pub(super) drops: Option<Box<Drops>>,
     /// Prefixes of log rules that named it.
     pub rule_names: Vec<Arc<str>>,
     /// What is missing.
@@ -206,7 +215,7 @@ pub struct Connection {
 }
 
 /// What was already told about a connection, and when to look at it next.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Emission {
     pub settled: bool,
     pub settle_at: UnixNanos,
@@ -227,7 +236,7 @@ pub(super) struct Emission {
 pub enum Verdict {
     /// Seen delivered, or answered.
     Forwarded,
-    /// Seen stopped: the kernel's own log names it and nothing was delivered.
+    /// Seen stopped: the kernel dropped it, or its log names it, and nothing was delivered; or the answer was dropped.
     Dropped,
     /// Neither is known.
     Traced,
@@ -260,11 +269,14 @@ impl Connection {
 
     /// The verdict that the evidence supports. A log rule may log what it lets pass: delivery outweighs it, and so does a packet
     /// that left the node, since the kernel's log stands before every device that sends. What was logged on its way into the node
-    /// itself is not seen again if it passes: that log alone is no evidence.
+    /// itself is not seen again if it passes: that log alone is no evidence. A drop of the kernel's is one, unless packets were seen
+    /// behind it.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let passed = [Observation::Delivered, Observation::Answered, Observation::ResetByEndpoint];
-        if passed.iter().any(|kind| self.observed(*kind)) {
+        if self.drops.is_some() && self.stopped_by().is_some() {
+            Verdict::Dropped
+        } else if passed.iter().any(|kind| self.observed(*kind)) {
             Verdict::Forwarded
         } else if self.passing.is_last_of(&self.path) {
             Verdict::Dropped
@@ -288,7 +300,12 @@ impl Connection {
     }
 
     pub(super) fn observe(&mut self, observation: Observation, at: UnixNanos, witness: Witness) -> bool {
-        if self.observed(observation) {
+        if let Some(known) = self.evidence.iter_mut().find(|known| known.observation == observation) {
+            // Frames of several devices, and connections that become one, come in no certain order: the first sighting is told.
+            let seen = |witness: &Witness| matches!(witness, Witness::Device(..));
+            if at < known.at && seen(&known.witness) && seen(&witness) {
+                (known.at, known.witness) = (at, witness);
+            }
             return false;
         }
         self.evidence.push(Evidence { observation, at, witness });
@@ -328,6 +345,12 @@ impl Connection {
         self.flags_forward = TcpFlags::default();
         if let Some(tcp) = &mut self.tcp {
             tcp.flip();
+        }
+        if let Some(drops) = &mut self.drops {
+            drops.flip();
+        }
+        if let Some(dns) = &mut self.dns {
+            dns.flip();
         }
         self.witness_anew();
     }

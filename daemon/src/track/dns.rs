@@ -1,6 +1,6 @@
 //! DNS questions of one connection and the time until their answers.
 //!
-//! Bounded: a resolver asks a handful at once; the oldest question makes room.
+//! Bounded: a resolver asks a handful at once; the oldest question makes room. What TCP has begun is kept in the tracker's budget.
 //! A pure value of its connection: the packets' times come in as arguments.
 
 use std::collections::VecDeque;
@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use weir_cluster::UnixNanos;
 
 use super::connection::Way;
+use super::l7::budget::Budget;
 use super::l7::dns::Message;
 use super::l7::dns::stream::{Found, Stream};
 use crate::decode::Tcp;
@@ -16,14 +17,14 @@ use crate::decode::Tcp;
 const OPEN_QUESTIONS: usize = 16;
 
 /// Questions waiting for an answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Exchange {
     open: VecDeque<Question>,
-    /// Of DNS over TCP: what is begun, each way.
-    streams: [Stream; 2],
+    /// Of DNS over TCP: what is begun, from the client and from the server.
+    streams: Option<[Stream; 2]>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Question {
     id: u16,
     name: String,
@@ -32,9 +33,10 @@ struct Question {
 }
 
 impl Exchange {
-    /// A segment of DNS over TCP.
-    pub fn segment(&mut self, way: Way, tcp: &Tcp<'_>) -> Found {
-        let [forward, reverse] = &mut self.streams;
+    /// A segment of DNS over TCP. What it begins is kept in the budget.
+    pub fn segment(&mut self, way: Way, tcp: &Tcp<'_>, budget: &Budget) -> Found {
+        let new = || [Stream::new(budget.clone()), Stream::new(budget.clone())];
+        let [forward, reverse] = self.streams.get_or_insert_with(new);
         let stream = if way == Way::Forward { forward } else { reverse };
         stream.segment(tcp.sequence, tcp.payload, tcp.payload_len)
     }
@@ -55,6 +57,13 @@ impl Exchange {
         })?;
         let question = self.open.remove(found)?;
         Some(at.nanos_since(question.at))
+    }
+
+    /// The other end is the client after all.
+    pub fn flip(&mut self) {
+        if let Some(streams) = &mut self.streams {
+            streams.reverse();
+        }
     }
 
     /// True if a question waits.

@@ -129,6 +129,7 @@ impl Tracker {
         connection.emission.ended = true;
         tell(connection, Reason::End, None, now, sink);
         connection.emission.over_at = Some(now);
+        connection.dns = None;
     }
 
     /// Ends the longest idle of a sample when the table is full: finding the oldest of all would cost every packet.
@@ -198,7 +199,8 @@ fn is_refused(connection: &Connection) -> bool {
 
 fn settle(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
     connection.emission.settled = true;
-    let reason = if connection.observed(Observation::Logged) { Reason::Drop } else { Reason::Settled };
+    let stopped = connection.observed(Observation::Logged) || connection.stopped_by().is_some();
+    let reason = if stopped { Reason::Drop } else { Reason::Settled };
     tell(connection, reason, None, now, sink);
     flush(connection, now, sink);
 }
@@ -258,6 +260,9 @@ fn tell(
     connection.emission.told_verdict = connection.verdict();
     connection.emission.correction = false;
     connection.flags_forward = crate::decode::TcpFlags::default();
+    if let Some(drops) = &mut connection.drops {
+        drops.told();
+    }
 }
 
 /// States that time alone brings.

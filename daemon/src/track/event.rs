@@ -31,7 +31,7 @@ pub enum Reason {
     State,
     /// A message of the application protocol.
     Message,
-    /// The kernel's log named it.
+    /// The kernel's log named it, or the kernel dropped a packet of it.
     Drop,
     /// An ICMP error told of one of its packets.
     Icmp,

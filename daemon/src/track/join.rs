@@ -169,6 +169,7 @@ impl Tracker {
             dns: None,
             evidence: SmallVec::new(),
             passing: Passing::default(),
+            drops: None,
             rule_names: Vec::new(),
             gaps,
             prints_left: PRINTS,
@@ -197,7 +198,7 @@ impl Tracker {
         self.set_timer(slot);
         let place = Place { slot, form: 0 };
         self.index.lead_to(place, &self.connections);
-        self.logged.form_made();
+        self.unclaimed.form_made();
         place
     }
 
@@ -215,7 +216,7 @@ impl Tracker {
         }
         let place = Place { slot, form: connection.forms.len() - 1 };
         self.index.lead_to(place, &self.connections);
-        self.logged.form_made();
+        self.unclaimed.form_made();
         Some(place)
     }
 
@@ -321,10 +322,10 @@ impl Tracker {
             told.emission.correction = true;
             self.conclude(gone, sink);
         }
-        let Some(younger) = self.connections.get(gone).cloned() else {
+        self.index.leave(gone, &self.connections);
+        let Some(younger) = self.connections.take(gone) else {
             return keep;
         };
-        self.remove(gone);
         self.stats.merged += 1;
         let Some(older) = self.connections.get_mut(keep) else {
             return keep;
@@ -412,6 +413,7 @@ fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
         older.observe(evidence.observation, evidence.at, evidence.witness);
     }
     older.passing = older.passing.max(younger.passing);
+    older.take_drops(younger.drops);
     for name in younger.rule_names {
         if !older.rule_names.contains(&name) {
             older.rule_names.push(name);

@@ -1,2 +1,3 @@
 //! Registry.
+pub mod budget;
 pub mod dns;

@@ -1,27 +1,20 @@
 //! Packets that the kernel's log named: evidence for their connection, and its form after DNAT where nothing else showed it.
 //!
-//! The log and the frame of one packet come in any order. A logged packet without a connection waits a second for its frame,
-//! looked at again only when a new form appears; after that, what the log says is all there is, and is told as such. Bounded: when
-//! too many wait, the oldest wait no longer.
-
-use std::collections::VecDeque;
+//! How they find their connection is `named`'s; this says what they mean there: which rule, and between which devices.
+//! A log is no drop: the packet may have been seen behind it.
 
 use weir_cluster::UnixNanos;
 
 use super::connection::{Observation, Witness};
 use super::event::Reason;
-use super::nat::{Fingerprint, Passage};
+use super::named::{self, Named, Unclaimed, Waiting};
 use super::pack::packed;
 use super::path::PathPoint;
-use super::{SECOND, Sink, Tracker};
-use crate::capture::{Direction, InterfaceId, Role};
-use crate::decode::{self, Packet};
+use super::{Place, Sink, Stats, Tracker};
+use crate::capture::{Direction, Role};
+use crate::decode::Packet;
 use crate::testimony::LoggedPacket;
 
-/// A logged packet waits so long for a frame of its connection.
-const WAIT_NS: u64 = SECOND;
-/// Logged packets waiting.
-const MAX_WAITING: usize = 4096;
 /// Rule names kept of one connection.
 const MAX_RULES: usize = 8;
 
@@ -75,131 +68,35 @@ impl Passing {
     }
 }
 
-/// Logged packets without a connection, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    packets: VecDeque<(UnixNanos, LoggedPacket)>,
-    /// Forms made since they were looked at last.
-    stale: bool,
-}
-
-impl Waiting {
-    pub(super) fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+impl Named for LoggedPacket {
+    fn at(&self) -> UnixNanos {
+        self.at
     }
 
-    /// A new form may be the one that is waited for.
-    pub(super) const fn form_made(&mut self) {
-        self.stale = true;
+    fn packet(&self) -> Option<Packet<'_>> {
+        named::read(self.at, self.in_ifindex, &self.packet)
     }
 
-    pub(super) fn set_back(&mut self, now: UnixNanos) {
-        for (since, _) in &mut self.packets {
-            *since = (*since).min(now);
-        }
+    fn waiting(unclaimed: &mut Unclaimed) -> &mut Waiting<Self> {
+        &mut unclaimed.logged
     }
 
-    fn overdue(&self, now: UnixNanos) -> bool {
-        let waited = self.packets.front().map_or(0, |(since, _)| now.nanos_since(*since));
-        waited > WAIT_NS || self.packets.len() > MAX_WAITING
-    }
-}
-
-impl Tracker {
-    /// NFLOG named a packet.
-    pub(super) fn logged(&mut self, logged: &LoggedPacket, sink: Sink<'_>) {
-        if !self.place_logged(logged, sink) {
-            // Before the first packet there is no other clock than the log's own.
-            let now = if self.now == UnixNanos::ZERO { logged.at } else { self.now };
-            self.logged.packets.push_back((now, logged.clone()));
-            self.expire_logged(sink);
-        }
+    fn count_unseen(stats: &mut Stats) {
+        stats.logged_unseen += 1;
     }
 
-    /// True if it needs to wait no longer.
-    fn place_logged(&mut self, logged: &LoggedPacket, sink: Sink<'_>) -> bool {
-        let Some(packet) = read(logged) else {
-            return true;
-        };
-        // The log of a new connection's first packet is nothing to the one that had its addresses before.
-        let known = self.known(packet.tuple).filter(|place| !self.begins_anew(*place, &packet));
-        let place = known.or_else(|| {
-            let print = Fingerprint::of(&packet)?;
-            let (id, source) = self.twins.find(print, None, packet.tuple, NOWHERE, packet.at)?;
-            let slot = self.slot_of(id)?;
-            let place = self.add_form(slot, packet.tuple, source)?;
-            self.connections.get_mut(slot)?.order_forms();
-            Some(place)
-        });
-        let Some(place) = place else { return false };
-        self.note_logged(place.slot, logged, sink);
-        true
-    }
-
-    fn note_logged(&mut self, slot: usize, logged: &LoggedPacket, sink: Sink<'_>) {
-        let Some(connection) = self.connections.get_mut(slot) else {
+    fn note(&self, _: &Packet<'_>, place: Place, tracker: &mut Tracker, sink: Sink<'_>) {
+        let Some(connection) = tracker.connections.get_mut(place.slot) else {
             return;
         };
-        let news = !connection.rule_names.contains(&logged.prefix) && connection.rule_names.len() < MAX_RULES;
+        let news = !connection.rule_names.contains(&self.prefix) && connection.rule_names.len() < MAX_RULES;
         if news {
-            connection.rule_names.push(logged.prefix.clone());
+            connection.rule_names.push(self.prefix.clone());
         }
-        connection.observe(Observation::Logged, logged.at, Witness::Rule(logged.prefix.clone()));
-        connection.passing = connection.passing.max(Passing::of(logged));
+        connection.observe(Observation::Logged, self.at, Witness::Rule(self.prefix.clone()));
+        connection.passing = connection.passing.max(Passing::of(self));
         if news {
-            self.tell_now(slot, Reason::Drop, sink);
+            tracker.tell_now(place.slot, Reason::Drop, sink);
         }
     }
-
-    /// A new form appeared: those who wait may belong to it.
-    pub(super) fn claim_logged(&mut self, sink: Sink<'_>) {
-        if self.logged.is_empty() || !std::mem::take(&mut self.logged.stale) {
-            return;
-        }
-        for _ in 0..self.logged.packets.len() {
-            let Some((since, logged)) = self.logged.packets.pop_front() else {
-                break;
-            };
-            if !self.place_logged(&logged, sink) {
-                self.logged.packets.push_back((since, logged));
-            }
-        }
-    }
-
-    /// Those who waited long enough are told without a frame.
-    pub(super) fn expire_logged(&mut self, sink: Sink<'_>) {
-        while self.logged.overdue(self.now) {
-            self.tell_oldest_logged(sink);
-        }
-    }
-
-    pub(super) fn tell_all_logged(&mut self, sink: Sink<'_>) {
-        while !self.logged.is_empty() {
-            self.tell_oldest_logged(sink);
-        }
-    }
-
-    fn tell_oldest_logged(&mut self, sink: Sink<'_>) {
-        let Some((_, logged)) = self.logged.packets.pop_front() else {
-            return;
-        };
-        if self.place_logged(&logged, sink) {
-            return;
-        }
-        self.stats.logged_unseen += 1;
-        if let Some(packet) = read(&logged) {
-            let place = self.begin(&packet, sink);
-            self.note_logged(place.slot, &logged, sink);
-        }
-    }
-}
-
-/// The log stands between the devices: no passage of its own.
-const NOWHERE: Passage =
-    Passage { interface: InterfaceId(0), role: Role::Unknown, direction: Direction::Unknown, ttl: 0 };
-
-fn read(logged: &LoggedPacket) -> Option<Packet<'_>> {
-    let interface = InterfaceId(logged.in_ifindex);
-    decode::decode_ip(logged.at, interface, Direction::Unknown, &logged.packet, &decode::Settings::default())
-        .ok()
 }

@@ -11,9 +11,10 @@ use super::connection::{Connection, Counts, Observation, PathPoint, State, Way, 
 use super::dns::Exchange;
 use super::event::{Content, Message};
 use super::join::orientation;
+use super::l7::budget::Budget;
 use super::tunnels::Tunnels;
 use super::{Place, Tracker, l7, rank, sctp};
-use crate::capture::{Direction, InterfaceId, Role};
+use crate::capture::{Detail, Direction, InterfaceId, Role};
 use crate::decode::{Fragment, Packet, Tcp, TcpFlags, Transport, Vlans};
 
 /// Devices and forms of one connection that are told apart; a node has about three devices on a path.
@@ -33,6 +34,7 @@ impl Tracker {
         connection.first_packet = connection.first_packet.min(packet.at);
         connection.last_packet = connection.last_packet.max(packet.at);
         connection.gaps.truncated |= packet.truncated && l7_port(packet);
+        connection.gaps.reduced = connection.gaps.reduced.max(self.detail);
         connection.opaque = connection.opaque.or(packet.opaque);
         let sighting = Sighting::of(packet, role);
         let Some(point) = point_of(connection, place.form, &sighting, way) else {
@@ -48,7 +50,8 @@ impl Tracker {
         }
         let reset = matches!(packet.transport, Transport::Tcp(tcp) if tcp.flags.has(TcpFlags::RST));
         witness(connection, &sighting, way, reset);
-        if connection.counting(way) == point && !measure(connection, packet, way) {
+        let reading = Reading { detail: self.detail, begun: &self.begun };
+        if connection.counting(way) == point && !measure(connection, packet, way, reading) {
             self.stats.messages_dropped += 1;
         }
         if way == Way::Reverse {
@@ -231,8 +234,16 @@ pub(super) fn witness(connection: &mut Connection, sighting: &Sighting, way: Way
     }
 }
 
+/// How much is read, and what room there is for messages that have begun.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    detail: Detail,
+    begun: &'a Budget,
+}
+
 /// Reads TCP and DNS at the measured point. False if a message had no room.
-fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
+fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way, reading: Reading<'_>) -> bool {
+    let has_message = l7_port(packet) && reading.detail < Detail::NoPayload;
     if way == Way::Forward && packet.ethernet.is_some() {
         connection.ethernet = packet.ethernet;
     }
@@ -246,14 +257,16 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way) -> bool {
                 connection.state = tcp.segment(packet.at, way, &segment, state);
             }
             note_over(connection, packet.at);
-            segment.payload_len == 0 || !l7_port(packet) || dns_over_tcp(connection, way, &segment, packet.at)
+            segment.payload_len == 0
+                || !has_message
+                || dns_over_tcp(connection, way, &segment, packet.at, reading.begun)
         }
         Transport::Sctp { chunks, .. } => {
             connection.state = sctp::after(connection.state, chunks);
             note_over(connection, packet.at);
             true
         }
-        Transport::Udp { payload, .. } if l7_port(packet) => dns(connection, way, payload, packet),
+        Transport::Udp { payload, .. } if has_message => dns(connection, way, payload, packet),
         _ => true,
     }
 }
@@ -300,11 +313,11 @@ fn dns(connection: &mut Connection, way: Way, payload: &[u8], packet: &Packet<'_
 }
 
 /// The messages that a segment completes. False if one had no room.
-fn dns_over_tcp(connection: &mut Connection, way: Way, tcp: &Tcp<'_>, at: UnixNanos) -> bool {
+fn dns_over_tcp(connection: &mut Connection, way: Way, tcp: &Tcp<'_>, at: UnixNanos, begun: &Budget) -> bool {
     let exchange = connection.dns.get_or_insert_with(Box::<Exchange>::default);
-    let found = exchange.segment(way, tcp);
-    connection.gaps.truncated |= found.unread;
-    let mut room = true;
+    let found = exchange.segment(way, tcp, begun);
+    connection.gaps.truncated |= found.unread || found.no_room;
+    let mut room = !found.no_room;
     for message in found.messages {
         room &= told(connection, way, message, at);
     }

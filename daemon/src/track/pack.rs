@@ -1,7 +1,7 @@
 //! Values as few bytes, and back: how a connection is kept while nothing happens to it.
 //!
-//! Numbers take as many bytes as they need, and a time is told by its distance from the one before it, so most of a connection
-//! is zeros of one byte each. The bytes stay within the process: a version of the format is nobody's concern. What is packed is
+//! Numbers take as many bytes as they need, a time is told by its distance from the one before it, and what is one of a few things
+//! takes a few bits of a byte that it shares with the next such. The bytes stay within the process: a version of the format is nobody's concern. What is packed is
 //! listed by [`packed!`] beside its type, field by field; a field that is forgotten there does not compile.
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,9 @@ mod connection;
 pub(crate) struct Packer {
     bytes: Vec<u8>,
     time: u64,
+    /// Place of the byte that takes bits, and how many it has room for.
+    bits_at: usize,
+    bits_left: u32,
 }
 
 /// Gives them back, in the same order. Past the end there are zeros: what was packed whole is unpacked whole.
@@ -27,13 +30,16 @@ pub(crate) struct Packer {
 pub(crate) struct Unpacker<'a> {
     bytes: &'a [u8],
     time: u64,
+    /// The byte that bits are taken from, and how many are left in it.
+    bits: u8,
+    bits_left: u32,
 }
 
 impl Packer {
     /// Begins anew, in the same room.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.time = 0;
+        (self.time, self.bits_left) = (0, 0);
     }
 
     /// What was packed.
@@ -43,6 +49,25 @@ impl Packer {
 
     fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
+    }
+
+    /// One of two things. The byte that takes it stands where its first bit was packed.
+    fn bit(&mut self, bit: bool) {
+        if self.bits_left == 0 {
+            (self.bits_at, self.bits_left) = (self.bytes.len(), u8::BITS);
+            self.byte(0);
+        }
+        self.bits_left -= 1;
+        if let Some(byte) = self.bytes.get_mut(self.bits_at) {
+            *byte |= u8::from(bit) << self.bits_left;
+        }
+    }
+
+    /// One of `of` things.
+    pub(crate) fn choice(&mut self, number: usize, of: usize) {
+        for place in 0..bits_for(of) {
+            self.bit(number >> place & 1 != 0);
+        }
     }
 
     /// Seven bits a byte, the lowest first; the top bit says that more follow.
@@ -57,13 +82,25 @@ impl Packer {
 
 impl<'a> Unpacker<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, time: 0 }
+        Self { bytes, time: 0, bits: 0, bits_left: 0 }
     }
 
     fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.bytes.split_first() else { return 0 };
         self.bytes = rest;
         *first
+    }
+
+    fn bit(&mut self) -> bool {
+        if self.bits_left == 0 {
+            (self.bits, self.bits_left) = (self.byte(), u8::BITS);
+        }
+        self.bits_left -= 1;
+        self.bits >> self.bits_left & 1 != 0
+    }
+
+    pub(crate) fn choice(&mut self, of: usize) -> usize {
+        (0..bits_for(of)).fold(0, |number, place| number | usize::from(self.bit()) << place)
     }
 
     fn number(&mut self) -> u64 {
@@ -77,6 +114,11 @@ impl<'a> Unpacker<'a> {
         }
         number
     }
+}
+
+/// Bits that tell so many things apart.
+const fn bits_for(things: usize) -> u32 {
+    usize::BITS - things.saturating_sub(1).leading_zeros()
 }
 
 /// What can be packed.
@@ -114,11 +156,11 @@ impl Packed for u8 {
 
 impl Packed for bool {
     fn pack(&self, to: &mut Packer) {
-        to.byte((*self).into());
+        to.bit(*self);
     }
 
     fn unpack(from: &mut Unpacker<'_>) -> Self {
-        from.byte() != 0
+        from.bit()
     }
 }
 
@@ -263,13 +305,14 @@ macro_rules! packed {
                 match self {
                     Self::$first $(| Self::$value)* => {}
                 }
-                $crate::track::pack::Packed::pack(&(*self as u8), to);
+                let all = [Self::$first $(, Self::$value)*];
+                let number = all.iter().position(|value| *value as u8 == *self as u8);
+                to.choice(number.unwrap_or(0), all.len());
             }
 
             fn unpack(from: &mut $crate::track::pack::Unpacker<'_>) -> Self {
-                let number: u8 = $crate::track::pack::Packed::unpack(from);
                 let all = [Self::$first $(, Self::$value)*];
-                all.into_iter().find(|value| *value as u8 == number).unwrap_or(Self::$first)
+                all.get(from.choice(all.len())).copied().unwrap_or(Self::$first)
             }
         }
     };
@@ -365,6 +408,30 @@ mod tests {
             let all = (((numbers, times), (end, maybe)), mac);
             prop_assert_eq!(&there_and_back(&all).0, &all);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn choices_come_back_among_numbers(choices: Vec<(bool, u8, u64)>) {
+            let mut packer = Packer::default();
+            for (flag, choice, number) in &choices {
+                flag.pack(&mut packer);
+                packer.choice(usize::from(choice % 11), 11);
+                number.pack(&mut packer);
+            }
+            let mut unpacker = Unpacker::new(packer.bytes());
+            for (flag, choice, number) in choices {
+                prop_assert_eq!(bool::unpack(&mut unpacker), flag);
+                prop_assert_eq!(unpacker.choice(11), usize::from(choice % 11));
+                prop_assert_eq!(u64::unpack(&mut unpacker), number);
+            }
+        }
+    }
+
+    #[test]
+    fn things_take_the_bits_that_tell_them_apart() {
+        assert_eq!([1, 2, 3, 4, 5, 9, 16, 17].map(bits_for), [0, 1, 2, 2, 3, 4, 4, 5]);
+        assert_eq!(there_and_back(&vec![true; 16]).1, 1 + 2);
     }
 
     #[test]

@@ -71,7 +71,8 @@ impl PathPoint {
     }
 
     /// Order along the forward way; of equals, the earlier in time.
-    pub(super) const fn along(&self) -> (u8, UnixNanos) {
+    #[must_use]
+    pub const fn along(&self) -> (u8, UnixNanos) {
         (self.position(), self.first)
     }
 }

@@ -134,7 +134,17 @@ impl Table {
         self.keep_room(gone.and_then(|slot| slot.awake.into_inner()));
     }
 
-    fn keep_room(&mut self, room: Option<Box<Connection>>) {
+    /// Takes a connection out, to be used otherwise.
+    pub(super) fn take(&mut self, slot: usize) -> Option<Connection> {
+        self.slots.get_mut(slot)?.get_mut()?;
+        self.slots.try_remove(slot)?.awake.into_inner().map(|connection| *connection)
+    }
+
+    fn keep_room(&mut self, mut room: Option<Box<Connection>>) {
+        if let Some(gone) = &mut room {
+            // Others have a use for what it kept of messages.
+            gone.dns = None;
+        }
         if self.rooms.len() < MAX_ROOMS {
             self.rooms.extend(room);
         }

@@ -32,10 +32,11 @@ impl Tracker {
             return;
         };
         if let Some(connection) = self.connections.get_mut(place.slot) {
+            connection.gaps.reduced = connection.gaps.reduced.max(self.detail);
             add(connection, place.form, tally, role);
         }
         self.reconsider(place.slot, sink);
-        self.claim_logged(sink);
+        self.claim_named(sink);
     }
 
     fn place_of_tally(&mut self, tally: &Tally, sink: Sink<'_>) -> Option<Place> {

@@ -10,6 +10,7 @@
 mod attached;
 mod capture;
 mod conntrack;
+mod drops;
 #[cfg(feature = "ebpf")]
 mod ebpf;
 mod namespace;

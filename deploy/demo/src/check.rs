@@ -13,6 +13,8 @@ mod rejected;
 mod replay;
 mod row;
 mod service_calls;
+mod sources;
+mod stories;
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -25,6 +27,7 @@ use weir_proto::weir::v1::{Connection, ConnectionState};
 use crate::client::Client;
 use crate::curl::{Call, Outcome};
 use crate::instance::Instance;
+use crate::kinds::Source;
 use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::report::Report;
@@ -42,13 +45,20 @@ pub struct Scene<'a> {
     pub instance: &'a Instance,
     pub plan: &'a Plan,
     pub world: &'a World,
+    pub source: Source,
     pub relay: Client,
     next_port: Cell<u16>,
 }
 
 impl<'a> Scene<'a> {
-    pub fn new(instance: &'a Instance, plan: &'a Plan, world: &'a World, relay: Client) -> Self {
-        Self { instance, plan, world, relay, next_port: Cell::new(FIRST_PORT) }
+    pub fn new(
+        instance: &'a Instance,
+        plan: &'a Plan,
+        world: &'a World,
+        source: Source,
+        relay: Client,
+    ) -> Self {
+        Self { instance, plan, world, source, relay, next_port: Cell::new(FIRST_PORT) }
     }
 
     /// Makes a call from a port of its own, and says which.
@@ -112,6 +122,8 @@ pub async fn all(scene: &Scene<'_>, stack: &mut Stack, report: &mut Report) {
     traffic(scene, report).await;
     let done = replay::check(scene, report).await;
     note(report, replay::NAME, done);
+    let done = sources::check(scene, report).await;
+    note(report, sources::NAME, done);
     let done = faults::check(scene, stack, report).await;
     note(report, faults::NAME, done);
 }

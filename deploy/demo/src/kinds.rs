@@ -1,7 +1,10 @@
-//! The kinds that a world can be of: how pods are attached, who writes the Services' rules, which IP families there are.
+//! The kinds that a world can be of: how pods are attached, who writes the Services' rules, which IP families there are; and
+//! by which source weir looks at it.
 //!
 //! One table: the flags, their help and what the plan, the world and the checks decide by. A further kind is one more variant
 //! here, and the compiler names the places that must know it.
+
+use std::fmt;
 
 use clap::{Args, ValueEnum};
 
@@ -63,5 +66,37 @@ impl Families {
             Self::Ipv6 => &[Family::V6],
             Self::Dual => &[Family::V4, Family::V6],
         }
+    }
+}
+
+/// Where the daemons' frames come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// What the daemon takes by itself.
+    #[default]
+    Auto,
+    /// eBPF programs.
+    Ebpf,
+    /// libpcap.
+    Pcap,
+}
+
+impl Source {
+    /// The one to compare it with. A daemon left to itself takes eBPF.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Auto | Self::Ebpf => Self::Pcap,
+            Self::Pcap => Self::Ebpf,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Auto => "auto",
+            Self::Ebpf => "ebpf",
+            Self::Pcap => "pcap",
+        })
     }
 }

@@ -38,7 +38,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::instance::Instance;
-use crate::kinds::Kinds;
+use crate::kinds::{Kinds, Source};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::stack::Stack;
@@ -61,6 +61,9 @@ struct Args {
     seed: Option<u64>,
     #[command(flatten)]
     kinds: Kinds,
+    /// Where the daemons' frames come from. A check compares it with the other.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    source: Source,
     /// Compares what weir says with curl, conntrack, ip, the rules' counters and the servers' logs; exit code 1 where they
     /// differ.
     #[arg(long)]
@@ -164,10 +167,10 @@ async fn demonstrate(args: &Args) -> Result<ExitCode> {
         tell_traffic(&traffic);
         return std::future::pending().await;
     }
-    let mut stack = Stack::start(&instance, &plan, &world, args.check).await?;
+    let mut stack = Stack::start(&instance, &plan, &world, args.source, args.check).await?;
     let traffic = Traffic::start(&plan, &world)?;
     if args.check {
-        return check(&instance, &plan, &world, &mut stack, &traffic).await;
+        return check(args.source, &instance, &plan, &world, &mut stack, &traffic).await;
     }
     if args.mode.is_some() {
         traffic.all_have_called(traffic::KINDS, TRAFFIC_LIMIT).await?;
@@ -181,6 +184,7 @@ async fn demonstrate(args: &Args) -> Result<ExitCode> {
 
 /// Makes every check and prints the table.
 async fn check(
+    source: Source,
     instance: &Instance,
     plan: &Plan,
     world: &World,
@@ -189,7 +193,7 @@ async fn check(
 ) -> Result<ExitCode> {
     traffic.all_have_called(traffic::KINDS, TRAFFIC_LIMIT).await?;
     let mut report = Report::default();
-    let scene = check::Scene::new(instance, plan, world, stack.relay());
+    let scene = check::Scene::new(instance, plan, world, source, stack.relay());
     check::all(&scene, stack, &mut report).await;
     for (what, tally) in traffic.tallies() {
         let mut about = report.about("background", what);

@@ -18,8 +18,8 @@ use crate::kinds::{Attachment, Kinds};
 pub const VXLAN_PORT: u16 = 8472;
 /// VXLAN network identifier that flannel uses.
 pub const VNI: u32 = 1;
-/// NFLOG group that the policies' rules log to.
-pub const NFLOG_GROUP: u16 = 5;
+/// NFLOG groups that the policies' rules log to: the kernel gives each to one listener, and a check may have two daemons on a node.
+pub const NFLOG_GROUPS: [u16; 2] = [5, 6];
 
 /// Which of the two nodes: callers live on the first, remote backends on the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

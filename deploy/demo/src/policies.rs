@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{Allow, Direction, Family, NFLOG_GROUP, Plan, Pod, Policy, Protocol};
+use crate::plan::{Allow, Direction, Family, NFLOG_GROUPS, Plan, Pod, Policy, Protocol};
 use crate::services::fnv;
 
 /// Neighbour solicitation and advertisement (RFC 4861): where a bridge shows its frames to the rules, they are among them, and
@@ -41,8 +41,9 @@ pub fn iptables(plan: &Plan, family: Family) -> String {
             );
         }
         let prefix = policy.log_prefix();
-        let _ =
-            writeln!(rules, "-A {chain} -j NFLOG --nflog-group {NFLOG_GROUP} --nflog-prefix \"{prefix}\"");
+        for group in NFLOG_GROUPS {
+            let _ = writeln!(rules, "-A {chain} -j NFLOG --nflog-group {group} --nflog-prefix \"{prefix}\"");
+        }
         let _ = writeln!(rules, "-A {chain} -j DROP");
     }
     rules
@@ -65,7 +66,8 @@ pub fn nft(plan: &Plan, family: Family) -> String {
             let _ = writeln!(chains, "{table} {peer} {address} {protocol} dport {port} return");
         }
         let prefix = policy.log_prefix();
-        let _ = writeln!(chains, "counter log prefix \"{prefix}\" group {NFLOG_GROUP}\ndrop\n}}");
+        let logs = NFLOG_GROUPS.map(|group| format!("log prefix \"{prefix}\" group {group}"));
+        let _ = writeln!(chains, "counter {}\ndrop\n}}", logs.join("\n"));
     }
     let neighbours = match family {
         Family::V4 => String::new(),

@@ -14,7 +14,7 @@ use crate::command::{output, typed};
 use crate::instance::Instance;
 use crate::load::SHORT_DONE;
 use crate::netns::Netns;
-use crate::plan::{Family, NFLOG_GROUP, Place, Plan, Role};
+use crate::plan::{Family, NFLOG_GROUPS, Place, Plan, Role};
 use crate::process::Process;
 use crate::stack::program;
 use crate::traffic::{Servers, Traffic};
@@ -91,7 +91,8 @@ async fn start_recorder(
     let mut command = world.near.command(program("weir-daemon")?);
     command.arg("record").arg(&args.file).args(["--node", &plan.node(Place::Near).name]);
     command.args(["--snaplen", &SNAPLEN.to_string(), "--buffer-mib", &BUFFER_MIB.to_string()]);
-    command.args(["--nflog-group", &NFLOG_GROUP.to_string()]);
+    let [group, _] = NFLOG_GROUPS;
+    command.args(["--source", "pcap", "--nflog-group", &group.to_string()]);
     let mut process = Process::start("the recorder", command, instance.file("recorder.log"))?;
     let log = process.log().to_owned();
     process

@@ -4,7 +4,7 @@
 //! weir's own is in the traffic that it observes.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use rustix::process::Signal;
 use crate::client::Client;
 use crate::command::bound_to_us;
 use crate::instance::Instance;
-use crate::plan::{NFLOG_GROUP, Place, Plan};
+use crate::kinds::Source;
+use crate::plan::{NFLOG_GROUPS, Place, Plan};
 use crate::process::Process;
 use crate::world::World;
 
@@ -29,6 +30,8 @@ pub struct Stack {
     relay: Process,
     near: Option<Process>,
     far: Option<Process>,
+    /// Daemons that look at the same nodes by the other source, for comparison.
+    _seconds: Vec<Process>,
     /// Loopback address of the relay.
     pub relay_address: SocketAddr,
     pub relay_socket: PathBuf,
@@ -54,16 +57,34 @@ pub fn daemon_socket(instance: &Instance, plan: &Plan, place: Place) -> PathBuf 
     instance.file(&format!("{}.sock", plan.node(place).name))
 }
 
+/// Unix socket of the second daemon on that node.
+pub fn second_socket(instance: &Instance, plan: &Plan, place: Place) -> PathBuf {
+    instance.file(&format!("{}-second.sock", plan.node(place).name))
+}
+
 /// What the daemon on that node records.
 pub fn recording_file(instance: &Instance, plan: &Plan, place: Place) -> PathBuf {
     instance.file(&format!("{}.pcapng", plan.node(place).name))
 }
 
 impl Stack {
-    /// Starts all, the daemons recording what they capture if so told, and returns when the relay has both nodes.
-    pub async fn start(instance: &Instance, plan: &Plan, world: &World, record: bool) -> Result<Self> {
-        let near = start_daemon(instance, plan, world, Place::Near, record).await?;
-        let far = start_daemon(instance, plan, world, Place::Far, record).await?;
+    /// Starts all, and returns when the relay has both nodes. To be checked, the daemons record what they capture, and a second
+    /// one on each node captures it by the other source.
+    pub async fn start(
+        instance: &Instance,
+        plan: &Plan,
+        world: &World,
+        source: Source,
+        checked: bool,
+    ) -> Result<Self> {
+        let near = start_daemon(instance, plan, world, Place::Near, source, checked).await?;
+        let far = start_daemon(instance, plan, world, Place::Far, source, checked).await?;
+        let mut seconds = Vec::new();
+        if checked {
+            for place in [Place::Near, Place::Far] {
+                seconds.push(start_second(instance, plan, world, place, source.other()).await?);
+            }
+        }
         let relay_address = free_loopback_address()?;
         let relay_socket = instance.file("relay.sock");
         let mut command = bound_to_us(program("weir-relay")?);
@@ -80,7 +101,7 @@ impl Stack {
                 Ok(status.filter(|status| status.num_connected_nodes == Some(2)).map(drop))
             })
             .await?;
-        Ok(Self { relay, near: Some(near), far: Some(far), relay_address, relay_socket })
+        Ok(Self { relay, near: Some(near), far: Some(far), _seconds: seconds, relay_address, relay_socket })
     }
 
     pub fn relay(&self) -> Client {
@@ -111,9 +132,10 @@ impl Stack {
         instance: &Instance,
         plan: &Plan,
         world: &World,
+        source: Source,
         place: Place,
     ) -> Result<()> {
-        let daemon = start_daemon(instance, plan, world, place, false).await?;
+        let daemon = start_daemon(instance, plan, world, place, source, false).await?;
         match place {
             Place::Near => self.near = Some(daemon),
             Place::Far => self.far = Some(daemon),
@@ -133,23 +155,62 @@ async fn start_daemon(
     plan: &Plan,
     world: &World,
     place: Place,
+    source: Source,
     record: bool,
 ) -> Result<Process> {
     let node = plan.node(place);
-    let socket = daemon_socket(instance, plan, place);
-    let mut command = world.node(place).command(program("weir-daemon")?);
-    command.args(["run", "--node", &node.name, "--cluster-file"]).arg(cluster_file(instance));
-    command.args(["--listen", &format!("127.0.0.1:{DAEMON_PORT}"), "--unix"]).arg(&socket);
-    command.args(["--nflog-group", &NFLOG_GROUP.to_string(), "--state-dir"]);
+    let [group, _] = NFLOG_GROUPS;
+    let mut command = daemon(instance, plan, world, place, source, group)?;
+    command.args(["--listen", &format!("127.0.0.1:{DAEMON_PORT}"), "--unix"]);
+    command.arg(daemon_socket(instance, plan, place)).arg("--state-dir");
     command.arg(instance.file(&format!("{}.state", node.name)));
     if record {
         command.arg("--record").arg(recording_file(instance, plan, place));
     }
-    let name = format!("weir-daemon {}", node.name);
-    let mut process =
-        Process::start(name, command, instance.file(&format!("weir-daemon-{}.log", node.name)))?;
-    let client = Client::new(&socket);
-    process.until("its first answer", START_LIMIT, async || Ok(client.status().await.ok().map(drop))).await?;
+    let log = instance.file(&format!("weir-daemon-{}.log", node.name));
+    answering(format!("weir-daemon {}", node.name), command, log, &daemon_socket(instance, plan, place)).await
+}
+
+async fn start_second(
+    instance: &Instance,
+    plan: &Plan,
+    world: &World,
+    place: Place,
+    source: Source,
+) -> Result<Process> {
+    let node = plan.node(place);
+    let [_, group] = NFLOG_GROUPS;
+    let socket = second_socket(instance, plan, place);
+    let mut command = daemon(instance, plan, world, place, source, group)?;
+    command.arg("--unix").arg(&socket);
+    let log = instance.file(&format!("weir-daemon-{}-second.log", node.name));
+    answering(format!("weir-daemon {} by {source}", node.name), command, log, &socket).await
+}
+
+/// What all daemons are told.
+fn daemon(
+    instance: &Instance,
+    plan: &Plan,
+    world: &World,
+    place: Place,
+    source: Source,
+    group: u16,
+) -> Result<Command> {
+    let mut command = world.node(place).command(program("weir-daemon")?);
+    command.args(["run", "--node", &plan.node(place).name, "--cluster-file"]).arg(cluster_file(instance));
+    command.args(["--source", &source.to_string(), "--nflog-group", &group.to_string()]);
+    Ok(command)
+}
+
+async fn answering(name: String, command: Command, log: PathBuf, socket: &Path) -> Result<Process> {
+    let mut process = Process::start(name, command, log)?;
+    let client = Client::new(socket);
+    process
+        .until("its capture", START_LIMIT, async || {
+            let status = client.status().await.ok();
+            Ok(status.and_then(|status| status.weir?.source).map(drop))
+        })
+        .await?;
     Ok(process)
 }
 

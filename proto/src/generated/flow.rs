@@ -97,7 +97,8 @@ pub struct Flow {
     #[prost(message, optional, tag = "38")]
     pub file: ::core::option::Option<FileInfo>,
     /// Why it was dropped, in Cilium's words. weir: POLICY_DENIED, where a rule that names a policy logged it; the rule is
-    /// in `weir.rule_names`. Only where the verdict is DROPPED.
+    /// in `weir.rule_names`. Else the word that fits the kernel's reason, or unknown where none does: the kernel's own name is in
+    /// `weir.kernel_drops`. Only where the verdict is DROPPED.
     #[prost(enumeration = "DropReason", tag = "25")]
     pub drop_reason_desc: i32,
     /// True if it goes from server to client. Absent: unknown. weir: false, but true on a flow that tells of the answer

@@ -132,6 +132,13 @@ pub struct FlowDetail {
     /// "wireguard" or "esp" where the connection itself is a tunnel between its two ends that nobody else can read.
     #[prost(string, tag = "30")]
     pub carries: ::prost::alloc::string::String,
+    /// What the kernel gave up of it and why, in the order of the first of each; at most eight. Refusals too (NO_SOCKET: a closed
+    /// port), which are no losses.
+    #[prost(message, repeated, tag = "31")]
+    pub kernel_drops: ::prost::alloc::vec::Vec<KernelDrop>,
+    /// Packets that it gave up beside those in `kernel_drops`.
+    #[prost(uint64, tag = "32")]
+    pub kernel_drops_more: u64,
 }
 impl ::prost::Name for FlowDetail {
     const NAME: &'static str = "FlowDetail";
@@ -141,6 +148,43 @@ impl ::prost::Name for FlowDetail {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.FlowDetail".into()
+    }
+}
+/// Packets of one connection that the kernel gave up, for one reason at one place.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KernelDrop {
+    /// The kernel's name for the reason (enum skb_drop_reason, without its prefix): "NETFILTER_DROP".
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// Device that had the packet, as its network namespace names it. Empty: none.
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
+    /// Where it was in a pod's network namespace: the node's device that leads there. Empty: in the node's own.
+    #[prost(string, tag = "3")]
+    pub pod_device: ::prost::alloc::string::String,
+    /// True for packets of the server's: the answer was dropped.
+    #[prost(bool, tag = "4")]
+    pub reply: bool,
+    /// How many are known. Of a flood, the kernel tells of some: ServerStatus.kernel_drops counts all.
+    #[prost(uint64, tag = "5")]
+    pub packets: u64,
+    /// The first and the last of them.
+    #[prost(message, optional, tag = "6")]
+    pub first: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "7")]
+    pub last: ::core::option::Option<::prost_types::Timestamp>,
+    /// It was lost by this. False for a refusal.
+    #[prost(bool, tag = "8")]
+    pub loss: bool,
+}
+impl ::prost::Name for KernelDrop {
+    const NAME: &'static str = "KernelDrop";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.KernelDrop".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.KernelDrop".into()
     }
 }
 /// Counts of one direction or both. "forward" is from the connection's client to its server.
@@ -433,7 +477,8 @@ pub struct Evidence {
     /// When it was observed.
     #[prost(message, optional, tag = "2")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Device, rule name or ICMP sender: "veth1a2b out", "deny:shop/api-ingress", "10.244.1.1 icmp 3/4 mtu 1400".
+    /// Device, rule name, ICMP sender, or reason and place of a drop: "veth1a2b out", "deny:shop/api-ingress",
+    /// "10.244.1.1 icmp 3/4 mtu 1400", "NETFILTER_DROP at eth0".
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
     /// The ICMP error that it is evidence by; absent where it is by something else.
@@ -566,6 +611,15 @@ pub struct ServerStatus {
     /// Frames that are about their link alone, by device; devices without such frames are left out.
     #[prost(message, repeated, tag = "20")]
     pub links: ::prost::alloc::vec::Vec<LinkStatus>,
+    /// Packets that the kernel gave up in the node's network namespace and its pods', by reason; reasons without any are left out.
+    #[prost(message, repeated, tag = "21")]
+    pub kernel_drops: ::prost::alloc::vec::Vec<KernelDropStatus>,
+    /// On a daemon: what it costs its node, and what it leaves out.
+    #[prost(message, optional, tag = "25")]
+    pub cost: ::core::option::Option<Cost>,
+    /// On a daemon that captures: where frames come from.
+    #[prost(message, optional, tag = "26")]
+    pub source: ::core::option::Option<Source>,
 }
 impl ::prost::Name for ServerStatus {
     const NAME: &'static str = "ServerStatus";
@@ -575,6 +629,101 @@ impl ::prost::Name for ServerStatus {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.ServerStatus".into()
+    }
+}
+/// What a daemon costs its node, and what it leaves out so that it costs no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cost {
+    /// Processor time of the process since it began, nanoseconds. Work of the kernel on behalf of the capture is not in it.
+    #[prost(uint64, tag = "1")]
+    pub cpu_ns: u64,
+    /// The same of the last seconds, in thousandths of one core.
+    #[prost(uint32, tag = "2")]
+    pub cpu_thousandths: u32,
+    /// Memory that is resident, bytes.
+    #[prost(uint64, tag = "3")]
+    pub resident_bytes: u64,
+    /// Budgets of both; 0: none.
+    #[prost(uint32, tag = "4")]
+    pub cpu_budget_thousandths: u32,
+    #[prost(uint64, tag = "5")]
+    pub resident_budget_bytes: u64,
+    /// What is left out now.
+    #[prost(enumeration = "Detail", tag = "6")]
+    pub detail: i32,
+    /// Packets that were counted and not looked at, since the start.
+    #[prost(uint64, tag = "7")]
+    pub packets_left_out: u64,
+}
+impl ::prost::Name for Cost {
+    const NAME: &'static str = "Cost";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Cost".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Cost".into()
+    }
+}
+/// Where a daemon's frames come from.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Source {
+    #[prost(enumeration = "SourceKind", tag = "1")]
+    pub kind: i32,
+    /// Why it is not the cheaper one; empty where it is, or was not asked for.
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+    /// Devices that are captured now.
+    #[prost(uint32, tag = "3")]
+    pub devices: u32,
+    /// Connections in the kernel's table, on each device apart, and the room there; 0 where there is none.
+    #[prost(uint64, tag = "4")]
+    pub table_used: u64,
+    #[prost(uint64, tag = "5")]
+    pub table_room: u64,
+    /// Packets that found the table full: each was handed up by itself.
+    #[prost(uint64, tag = "6")]
+    pub table_full: u64,
+    /// Most bytes that waited in the kernel's ring when it was read, since the start, and its room.
+    #[prost(uint64, tag = "7")]
+    pub ring_used: u64,
+    #[prost(uint64, tag = "8")]
+    pub ring_room: u64,
+    /// Packets that were counted in the kernel and not handed up.
+    #[prost(uint64, tag = "9")]
+    pub tallied: u64,
+}
+impl ::prost::Name for Source {
+    const NAME: &'static str = "Source";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Source".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Source".into()
+    }
+}
+/// Packets that the kernel gave up for one reason since the daemon began to listen.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KernelDropStatus {
+    /// As in KernelDrop.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// All of them.
+    #[prost(uint64, tag = "2")]
+    pub packets: u64,
+    /// Those that the kernel told of one by one; the rest was too many at once.
+    #[prost(uint64, tag = "3")]
+    pub told: u64,
+}
+impl ::prost::Name for KernelDropStatus {
+    const NAME: &'static str = "KernelDropStatus";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.KernelDropStatus".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.KernelDropStatus".into()
     }
 }
 /// Frames of one device that are nobody's connection.
@@ -630,6 +779,11 @@ pub struct PeerStatus {
     pub clock_skew_ns: i64,
     #[prost(uint64, tag = "9")]
     pub reconnects: u64,
+    /// As the peer itself says, if it answered.
+    #[prost(message, optional, tag = "10")]
+    pub cost: ::core::option::Option<Cost>,
+    #[prost(message, optional, tag = "11")]
+    pub source: ::core::option::Option<Source>,
 }
 impl ::prost::Name for PeerStatus {
     const NAME: &'static str = "PeerStatus";
@@ -849,7 +1003,7 @@ pub enum TcpMeasure {
     HandshakeClient = 2,
     RttServer = 3,
     RttClient = 4,
-    /// All that is counted of the client's segments, or the server's: none was seen.
+    /// All that is counted of the client's segments, or the server's: none was seen, or they were not looked at one by one.
     Forward = 5,
     Reverse = 6,
     /// The beginning was not seen, so SYNs were not counted.
@@ -1005,6 +1159,8 @@ pub enum Observation {
     PacketTooBig = 8,
     /// A router gave a packet up that had passed too many of them: ICMP time exceeded in transit.
     HopsExceeded = 9,
+    /// The kernel gave one of its packets up, and names the reason; see FlowDetail.kernel_drops.
+    KernelDrop = 10,
 }
 impl Observation {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1023,6 +1179,7 @@ impl Observation {
             Self::ResetByEndpoint => "OBSERVATION_RESET_BY_ENDPOINT",
             Self::PacketTooBig => "OBSERVATION_PACKET_TOO_BIG",
             Self::HopsExceeded => "OBSERVATION_HOPS_EXCEEDED",
+            Self::KernelDrop => "OBSERVATION_KERNEL_DROP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1038,6 +1195,7 @@ impl Observation {
             "OBSERVATION_RESET_BY_ENDPOINT" => Some(Self::ResetByEndpoint),
             "OBSERVATION_PACKET_TOO_BIG" => Some(Self::PacketTooBig),
             "OBSERVATION_HOPS_EXCEEDED" => Some(Self::HopsExceeded),
+            "OBSERVATION_KERNEL_DROP" => Some(Self::KernelDrop),
             _ => None,
         }
     }
@@ -1059,6 +1217,13 @@ pub enum Incomplete {
     NoHandshake = 5,
     /// The capture lost packets while the connection was open.
     CaptureLoss = 6,
+    /// The node left things out to stay within its budget, for a part of the connection's life at least: messages of application
+    /// protocols were not read.
+    NoPayload = 7,
+    /// The same: TCP's retransmissions, order, duplicate acknowledgements and windows were not looked at.
+    NoTiming = 8,
+    /// The same: other connections that began then are not told at all.
+    Sampled = 9,
 }
 impl Incomplete {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1074,6 +1239,9 @@ impl Incomplete {
             Self::Evicted => "INCOMPLETE_EVICTED",
             Self::NoHandshake => "INCOMPLETE_NO_HANDSHAKE",
             Self::CaptureLoss => "INCOMPLETE_CAPTURE_LOSS",
+            Self::NoPayload => "INCOMPLETE_NO_PAYLOAD",
+            Self::NoTiming => "INCOMPLETE_NO_TIMING",
+            Self::Sampled => "INCOMPLETE_SAMPLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1086,6 +1254,82 @@ impl Incomplete {
             "INCOMPLETE_EVICTED" => Some(Self::Evicted),
             "INCOMPLETE_NO_HANDSHAKE" => Some(Self::NoHandshake),
             "INCOMPLETE_CAPTURE_LOSS" => Some(Self::CaptureLoss),
+            "INCOMPLETE_NO_PAYLOAD" => Some(Self::NoPayload),
+            "INCOMPLETE_NO_TIMING" => Some(Self::NoTiming),
+            "INCOMPLETE_SAMPLED" => Some(Self::Sampled),
+            _ => None,
+        }
+    }
+}
+/// How much is looked at: each level leaves out what the one before it does, and one thing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Detail {
+    /// Everything is looked at.
+    Full = 0,
+    /// Messages of application protocols are not read.
+    NoPayload = 1,
+    /// Nor TCP's retransmissions, order, duplicate acknowledgements and windows.
+    NoTiming = 2,
+    /// Of new connections one in 16 is followed; packets of the others are counted.
+    Sampled = 3,
+    /// No connection is followed; packets are counted.
+    CountersOnly = 4,
+}
+impl Detail {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Full => "DETAIL_FULL",
+            Self::NoPayload => "DETAIL_NO_PAYLOAD",
+            Self::NoTiming => "DETAIL_NO_TIMING",
+            Self::Sampled => "DETAIL_SAMPLED",
+            Self::CountersOnly => "DETAIL_COUNTERS_ONLY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DETAIL_FULL" => Some(Self::Full),
+            "DETAIL_NO_PAYLOAD" => Some(Self::NoPayload),
+            "DETAIL_NO_TIMING" => Some(Self::NoTiming),
+            "DETAIL_SAMPLED" => Some(Self::Sampled),
+            "DETAIL_COUNTERS_ONLY" => Some(Self::CountersOnly),
+            _ => None,
+        }
+    }
+}
+/// Ways to get frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SourceKind {
+    Unspecified = 0,
+    /// libpcap: every frame is handed up.
+    Pcap = 1,
+    /// eBPF programs: frames that carry news are handed up, the others are counted in the kernel.
+    Ebpf = 2,
+}
+impl SourceKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SOURCE_KIND_UNSPECIFIED",
+            Self::Pcap => "SOURCE_KIND_PCAP",
+            Self::Ebpf => "SOURCE_KIND_EBPF",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SOURCE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "SOURCE_KIND_PCAP" => Some(Self::Pcap),
+            "SOURCE_KIND_EBPF" => Some(Self::Ebpf),
             _ => None,
         }
     }

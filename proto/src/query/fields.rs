@@ -218,6 +218,27 @@ pub static FIELDS: &[Field] = &[
         read::rtt,
     ),
     Field::flow(
+        "rtt.server",
+        Kind::Duration,
+        "running round trip to the server, smoothed",
+        "rtt.server>20ms",
+        read::rtt_server,
+    ),
+    Field::flow(
+        "rtt.client",
+        Kind::Duration,
+        "running round trip to the client, smoothed",
+        "rtt.client>20ms",
+        read::rtt_client,
+    ),
+    Field::flow(
+        "rtt.max",
+        Kind::Duration,
+        "longest running round trip, of either",
+        "rtt.max>1s",
+        read::rtt_greatest,
+    ),
+    Field::flow(
         "retrans",
         Kind::Count,
         "segments sent again, both ways",
@@ -225,13 +246,59 @@ pub static FIELDS: &[Field] = &[
         read::retransmissions,
     )
     .or(&["retransmissions"]),
+    Field::flow(
+        "outoforder",
+        Kind::Count,
+        "segments overtaken by later ones, both ways",
+        "outoforder>0",
+        read::out_of_order,
+    )
+    .or(&["ooo"]),
+    Field::flow(
+        "dupacks",
+        Kind::Count,
+        "acknowledgements said twice while something lacked, both ways",
+        "dupacks>=3",
+        read::duplicate_acks,
+    ),
+    Field::flow(
+        "zerowindows",
+        Kind::Count,
+        "how often a receive window closed, both ways",
+        "zerowindows",
+        read::zero_windows,
+    ),
+    Field::flow(
+        "zerowindow.time",
+        Kind::Duration,
+        "how long receive windows were closed, both ways",
+        "zerowindow.time>1s",
+        read::zero_window_time,
+    ),
+    Field::flow("resets", Kind::Count, "resets, both ways", "resets", read::resets).or(&["rsts"]),
     Field::flow("syns", Kind::Count, "SYNs the client sent", "syns>1", read::syns),
+    Field::flow("halfopen", Kind::Flag, "its handshake was not finished", "halfopen", read::half_open),
     Field::flow(
         "closed.by",
         Kind::Words(words::CLOSED_BY),
         "who ended it",
         "closed.by=server",
         read::closed_by,
+    ),
+    Field::flow(
+        "closed.why",
+        Kind::Words(words::CLOSE_REASON),
+        "why it ended",
+        "closed.why=half-open",
+        read::close_reason,
+    )
+    .or(&["close.reason"]),
+    Field::flow(
+        "unmeasured",
+        Kind::Words(words::MEASURE),
+        "what of TCP could not be measured",
+        "unmeasured=rtt-server",
+        read::unmeasured,
     ),
     Field::flow(
         "tcp.flags",

@@ -7,11 +7,12 @@ mod connection;
 mod ends;
 mod message;
 mod network;
+mod tcp;
 mod verdict;
 
 pub(super) use connection::{
-    bytes, closed_by, community, connection, correction, counts, duration, incomplete, join, packets, reason,
-    received, retransmissions, rtt, sent, state, syns, tcp_flags, trace, uuid,
+    bytes, community, connection, correction, counts, duration, incomplete, join, packets, reason, received,
+    sent, state, trace, uuid,
 };
 pub(super) use ends::{
     any, cluster, host, identity, ip, labels, name, namespace, node, pod, port, service, workload, world,
@@ -23,6 +24,10 @@ pub(super) use message::{
 pub(super) use network::{
     device, direction, encrypted, event_type, ip_version, nat, observer, point, protocol, reply, role, snat,
     tunnel, vip, vni,
+};
+pub(super) use tcp::{
+    close_reason, closed_by, duplicate_acks, half_open, out_of_order, resets, retransmissions, rtt,
+    rtt_client, rtt_greatest, rtt_server, syns, tcp_flags, unmeasured, zero_window_time, zero_windows,
 };
 pub(super) use verdict::{drop_reason, evidence, policy, rejected, rule, unanswered, verdict};
 

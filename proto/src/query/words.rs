@@ -2,7 +2,9 @@
 //! enum's prefix, so that a new value needs no second list; what people say besides stands beside them.
 
 use crate::flow::{DropReason, IpVersion, TraceObservationPoint, TrafficDirection, Verdict};
-use crate::weir::v1::{ClosedBy, ConnectionState, Incomplete, NatSource, Observation, Reason, Role};
+use crate::weir::v1::{
+    CloseReason, ClosedBy, ConnectionState, Incomplete, NatSource, Observation, Reason, Role, TcpMeasure,
+};
 
 /// The words of one field and the numbers they stand for.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +90,8 @@ pub(super) const ROLE: Words = of_enum!(Role, "ROLE_", 64, &[]);
 pub(super) const EVIDENCE: Words = of_enum!(Observation, "OBSERVATION_", 64, &[]);
 pub(super) const INCOMPLETE: Words = of_enum!(Incomplete, "INCOMPLETE_", 64, &[]);
 pub(super) const CLOSED_BY: Words = of_enum!(ClosedBy, "CLOSED_BY_", 64, &[]);
+pub(super) const CLOSE_REASON: Words = of_enum!(CloseReason, "CLOSE_REASON_", 64, &[]);
+pub(super) const MEASURE: Words = of_enum!(TcpMeasure, "TCP_MEASURE_", 64, &[]);
 /// Event types of Hubble's records.
 pub(super) const EVENT: Words = list(
     &[

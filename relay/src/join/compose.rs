@@ -225,6 +225,8 @@ fn fill_detail(base: &mut FlowDetail, other: &FlowDetail) {
             base.rule_names.push(rule.clone());
         }
     }
+    base.kernel_drops.extend_from_slice(&other.kernel_drops);
+    base.kernel_drops_more += other.kernel_drops_more;
     if finality(other.state()) > finality(base.state()) {
         base.state = other.state;
     }
@@ -348,8 +350,17 @@ fn take_verdict(joined: &mut Flow, from: &Flow) {
 }
 
 fn strength_of(flow: &Flow) -> u8 {
+    // Its node knows of the delivery, or of the answer, and of the drop behind that.
+    if flow.verdict() == Verdict::Dropped && flow.weir.iter().any(dropped_behind) {
+        return u8::MAX;
+    }
     let evidence = flow.weir.iter().flat_map(|detail| &detail.evidence);
     evidence.map(|evidence| strength(evidence.observation())).max().unwrap_or(0)
+}
+
+/// True where the kernel dropped the answer, or what was delivered, in its pod.
+fn dropped_behind(detail: &FlowDetail) -> bool {
+    detail.kernel_drops.iter().any(|drop| drop.loss && (drop.reply || !drop.pod_device.is_empty()))
 }
 
 /// What was seen to arrive is stronger than what was seen to be stopped, and that than what was not seen.
@@ -362,9 +373,10 @@ const fn strength(observation: Observation) -> u8 {
         Observation::ResetByNetwork => 4,
         Observation::IcmpUnreachable => 5,
         Observation::Logged => 6,
-        Observation::ResetByEndpoint => 7,
-        Observation::Answered => 8,
-        Observation::Delivered => 9,
+        Observation::KernelDrop => 7,
+        Observation::ResetByEndpoint => 8,
+        Observation::Answered => 9,
+        Observation::Delivered => 10,
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use weir_proto::flow::{Endpoint, Flow, FlowType, Ip, Layer7, Service, Verdict};
 use weir_proto::weir::v1::{
-    Connection, ConnectionState, Counters, Evidence, FlowDetail, Nat, NatSource, Observation, Reason,
-    ServiceRef, Tcp,
+    Connection, ConnectionState, Counters, Evidence, FlowDetail, KernelDrop, Nat, NatSource, Observation,
+    Reason, ServiceRef, Tcp,
 };
 
 use super::*;
@@ -255,6 +255,34 @@ fn the_verdict_is_that_of_the_strongest_evidence() {
     let kinds: Vec<_> = detail.evidence.iter().map(Evidence::observation).collect();
     assert_eq!(kinds, [Observation::Logged, Observation::Unanswered]);
     assert_eq!(detail.rule_names, ["deny:shop/api"]);
+}
+
+#[test]
+fn an_answer_that_the_clients_node_dropped_did_not_arrive() {
+    let evidence = |observation: Observation| Evidence {
+        observation: observation.into(),
+        time: at(0.0),
+        detail: String::new(),
+        icmp: None,
+    };
+    let mut nodes = Nodes::default();
+    let drop =
+        KernelDrop { reason: "NETFILTER_DROP".into(), reply: true, loss: true, ..KernelDrop::default() };
+    let here = with(seen_by("n1", 5, 0.0), |detail| {
+        detail.evidence = vec![evidence(Observation::Answered), evidence(Observation::KernelDrop)];
+        detail.kernel_drops = vec![drop.clone()];
+    });
+    let there = with(seen_by("n2", 5, 0.0), |detail| {
+        detail.evidence = vec![evidence(Observation::Delivered), evidence(Observation::Answered)];
+    });
+    nodes.tell("n1", 1, Flow { verdict: Verdict::Dropped.into(), ..here.clone() });
+    nodes.tell("n2", 1, there);
+    let flow = nodes.only().flow.unwrap();
+    assert_eq!(flow.verdict(), Verdict::Dropped);
+    assert_eq!(flow.weir.unwrap().kernel_drops, [drop]);
+    // It came again, and its node says so.
+    nodes.tell("n1", 1, Flow { verdict: Verdict::Forwarded.into(), ..here });
+    assert_eq!(nodes.only().flow.unwrap().verdict(), Verdict::Forwarded);
 }
 
 #[test]

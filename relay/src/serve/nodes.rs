@@ -14,7 +14,7 @@ use weir_proto::observer::{
     ServerStatusResponse, Tls,
 };
 use weir_proto::relay::NodeState;
-use weir_proto::weir::v1::ServerStatus;
+use weir_proto::weir::v1::{PeerStatus, ServerStatus};
 
 use crate::pipeline::Outputs;
 use crate::status::{Registry, Snapshot, State};
@@ -106,7 +106,7 @@ fn own_status(
         seq: outputs.history.end().position,
         connections: u64::try_from(table.len()).unwrap_or(u64::MAX),
         connections_evicted: table.forgotten(),
-        peers: answers.iter().map(|(peer, _)| peer.status.clone()).collect(),
+        peers: answers.iter().map(|(peer, told)| peer_status(peer, told.as_ref())).collect(),
         ..ServerStatus::default()
     };
     let unattached = table.unattached();
@@ -121,6 +121,16 @@ fn own_status(
         status.notices.extend(told.notices.iter().map(|notice| format!("{}: {notice}", told.node)));
     }
     status
+}
+
+/// What the relay knows of a peer, and what that one says of itself.
+fn peer_status(peer: &Snapshot, told: Option<&ServerStatusResponse>) -> PeerStatus {
+    let own = told.and_then(|told| told.weir.as_ref());
+    PeerStatus {
+        cost: own.and_then(|own| own.cost),
+        source: own.and_then(|own| own.source.clone()),
+        ..peer.status.clone()
+    }
 }
 
 /// What went wrong in the relay itself, in sentences for people.

@@ -28,7 +28,12 @@ const fn parser(name: &'static str, run: fn(&[u8]), files: &'static [&'static st
 pub const TARGETS: &[Target] = &[
     parser("frame", targets::packets::frame, &["daemon/src/decode"]),
     parser("capture_file", targets::packets::capture_file, &["daemon/src/capture/file"]),
-    parser("dns", targets::packets::dns, &["daemon/src/track/l7"]),
+    parser("dns", targets::packets::dns, &["daemon/src/track/l7/dns.rs", "daemon/src/track/l7/dns/types.rs"]),
+    parser(
+        "dns_stream",
+        targets::packets::dns_stream,
+        &["daemon/src/track/l7/dns/stream.rs", "daemon/src/track/l7/budget.rs"],
+    ),
     parser("packet_log", targets::kernel::packet_log, &["daemon/src/nflog/codec.rs"]),
     parser("conntrack", targets::kernel::conntrack, &["daemon/src/conntrack/codec.rs"]),
     parser("devices", targets::kernel::devices, &["daemon/src/capture/links/wire.rs"]),

@@ -116,7 +116,8 @@ fn big_packets_that_vanish_are_told_with_the_router_and_its_mtu() {
 #[test]
 fn packets_that_run_out_of_hops_are_told_with_the_router_that_gave_them_up() {
     let Some(world) = world("packets_that_run_out_of_hops_are_told_with_the_router") else { return };
-    for (hops, router) in [(1, GATEWAY), (2, ROUTER_BACK)] {
+    // The first is the node, whose kernel says that it gave the packet up.
+    for (hops, router, verdict) in [(1, GATEWAY, "DROPPED"), (2, ROUTER_BACK, "TRACED")] {
         let port = world
             .client
             .enter(|| {
@@ -126,9 +127,9 @@ fn packets_that_run_out_of_hops_are_told_with_the_router_that_gave_them_up() {
                 Ok(socket.local_addr()?.port())
             })
             .unwrap();
-        let flow = world.weir.call("hops that are over", port, has("OBSERVATION_HOPS_EXCEEDED")).unwrap();
+        let told = |flow: &Value| has("OBSERVATION_HOPS_EXCEEDED")(flow) && flow["verdict"] == verdict;
+        let flow = world.weir.call("hops that are over", port, told).unwrap();
         assert_eq!(icmp(&flow, "OBSERVATION_HOPS_EXCEEDED"), (router.to_string(), 11, 0, 0), "{flow:#}");
-        assert_eq!(flow["verdict"], "TRACED", "{flow:#}");
     }
 }
 
@@ -167,12 +168,13 @@ fn a_refusal_says_who_refused() {
 
     let rule = call((SERVER, 81));
     assert_eq!(detail(&rule, "OBSERVATION_RESET_BY_NETWORK"), Some("veth-client out".into()), "{rule:#}");
-    assert_eq!(outcome(&rule), is("REJECTED", "TRACED", "NETWORK"), "{rule:#}");
+    assert_eq!(outcome(&rule), is("REJECTED", "DROPPED", "NETWORK"), "the node's kernel says so: {rule:#}");
 
     for to in [(SERVER, 82), (*EMPTY.ip(), EMPTY.port())] {
         let flow = call(to);
         assert_eq!(icmp(&flow, "OBSERVATION_ICMP_UNREACHABLE"), (GATEWAY.to_string(), 3, 3, 0), "{flow:#}");
-        assert_eq!(outcome(&flow), is("REJECTED", "TRACED", "-"), "{flow:#}");
+        assert_eq!(outcome(&flow), is("REJECTED", "DROPPED", "-"), "{flow:#}");
+        assert_eq!(detail(&flow, "OBSERVATION_KERNEL_DROP"), Some("NETFILTER_DROP at veth-client".into()));
     }
 
     let outside = call((OUTSIDE, 9));
@@ -209,8 +211,8 @@ fn a_call_that_nobody_answers_says_where_it_was_last_seen() {
     world.node.run(&format!("iptables -A FORWARD -d {SERVER} -p tcp --dport 83 -j DROP")).unwrap();
     let expectations = [
         (SocketAddrV4::new(OUTSIDE, 7009), "eth0 out", "TRACED"),
-        (VIP, "veth-server out", "FORWARDED"),
-        (SocketAddrV4::new(SERVER, 83), "veth-client in", "TRACED"),
+        (VIP, "veth-server out", "DROPPED"),
+        (SocketAddrV4::new(SERVER, 83), "veth-client in", "DROPPED"),
     ];
     for (to, last_seen, verdict) in expectations {
         let port = hangs(&world.client, to);

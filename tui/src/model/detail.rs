@@ -13,7 +13,7 @@ use weir_proto::weir::v1::{Connection, Counters, FlowDetail, Incomplete, NatSour
 use super::connections::glyph;
 use super::row::Tone;
 use crate::print::{
-    Output, address, bytes, connection_cells, dns_message, escape, milliseconds, tcp_sentences,
+    Output, address, bytes, connection_cells, dns_message, escape, kernel_drop, milliseconds, tcp_sentences,
 };
 
 /// A line: a title in the margin, the text, what its colour is for.
@@ -121,6 +121,8 @@ fn verdict(flow: &Flow, detail: &FlowDetail, zone: &TimeZone) -> Vec<Line> {
         let said = match evidence.observation() {
             Observation::Delivered => "seen delivered at",
             Observation::Answered => "answered",
+            // Told below, all of them.
+            Observation::KernelDrop => continue,
             Observation::Logged => "logged by rule",
             Observation::IcmpUnreachable => "ICMP unreachable from",
             Observation::ResetByNetwork => "RST that no pod sent, at",
@@ -132,6 +134,10 @@ fn verdict(flow: &Flow, detail: &FlowDetail, zone: &TimeZone) -> Vec<Line> {
         };
         let at = clock(evidence.time.as_ref(), zone);
         lines.push(line("evidence", format!("{at} {said} {}", escape(&evidence.detail)), Tone::Plain));
+    }
+    for drop in &detail.kernel_drops {
+        let (at, tone) = (clock(drop.first.as_ref(), zone), if drop.loss { Tone::Bad } else { Tone::Plain });
+        lines.push(line("evidence", format!("{at} {}", kernel_drop(drop)), tone));
     }
     let rules: Vec<_> = detail.rule_names.iter().map(|rule| escape(rule)).collect();
     if !rules.is_empty() {
@@ -198,6 +204,13 @@ fn missing(detail: &FlowDetail) -> Vec<Line> {
         Incomplete::Evicted => "left the table early",
         Incomplete::NoHandshake => "its handshake was not measured",
         Incomplete::CaptureLoss => "the capture lost packets meanwhile",
+        Incomplete::NoPayload => "messages were not read, to stay in the node's budget",
+        Incomplete::NoTiming => {
+            "retransmissions and windows were not looked at, to stay in the node's budget"
+        }
+        Incomplete::Sampled => {
+            "one of 16 that began then, the others are not told, to stay in the node's budget"
+        }
         Incomplete::Unspecified => "something",
     };
     detail.incomplete().map(|what| line("incomplete", said(what), Tone::Unsure)).collect()

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use weir_proto::flow::Flow;
 use weir_proto::observer::ServerStatusResponse;
-use weir_proto::weir::v1::{FlowDetail, PeerStatus};
+use weir_proto::weir::v1::{Cost, Detail, FlowDetail, PeerStatus};
 
 use super::filter::{Filter, quoted};
 use super::row::{Cell, Column, MARK, Row, Show, Subject, Tone};
-use crate::print::{escape, milliseconds};
+use crate::print::{detail_name, escape, milliseconds, source_name};
 
 /// The columns of the nodes.
 pub const COLUMNS: &[Column] = &[
@@ -23,6 +23,10 @@ pub const COLUMNS: &[Column] = &[
     Column::text("LOST", (6, 8), 1, "flows known to be lost").shown(Show::Number),
     Column::text("LAG", (7, 7), 2, "from the end of a flow to its arrival here").shown(Show::Number),
     Column::text("SKEW", (8, 9), 2, "its clock minus the relay's, the way included").shown(Show::Number),
+    Column::text("CPU", (6, 6), 3, "its daemon's share of one core").shown(Show::Number),
+    Column::text("MEMORY", (7, 8), 3, "its daemon's resident memory").shown(Show::Number),
+    Column::text("SOURCE", (6, 6), 4, "where its frames come from: ebpf or pcap"),
+    Column::text("LEFT OUT", (10, 13), 3, "what it leaves out to stay within its budget"),
     Column::text("LATE", (6, 8), 4, "flows too late for their order").shown(Show::Number),
     Column::text("RECEIVED", (9, 12), 5, "flows since the relay began").shown(Show::Number),
     Column::text("RECONNECTS", (10, 10), 6, "times its stream broke").shown(Show::Number),
@@ -144,6 +148,10 @@ impl Nodes {
                 skew_us.unsigned_abs(),
                 Tone::Plain,
             ),
+            cpu(peer.cost.as_ref()),
+            memory(peer.cost.as_ref()),
+            Cell::text(peer.source.as_ref().map_or("-", |source| source_name(source.kind())), Tone::Plain),
+            left_out(peer.cost.as_ref()),
             Cell::bad(peer.late),
             Cell::count(peer.received, Tone::Plain),
             Cell::bad(peer.reconnects),
@@ -157,6 +165,26 @@ impl Nodes {
             cells: cells.into_iter().collect(),
             subject: Subject::Group(pivot),
         }
+    }
+}
+
+fn cpu(cost: Option<&Cost>) -> Cell {
+    let Some(cost) = cost else { return Cell::text("-", Tone::Plain) };
+    let shown = format!("{}.{}%", cost.cpu_thousandths / 10, cost.cpu_thousandths % 10);
+    Cell::ranked(shown, cost.cpu_thousandths.into(), Tone::Plain)
+}
+
+fn memory(cost: Option<&Cost>) -> Cell {
+    let Some(cost) = cost else { return Cell::text("-", Tone::Plain) };
+    Cell::ranked(format!("{}MiB", cost.resident_bytes >> 20), cost.resident_bytes, Tone::Plain)
+}
+
+/// Nothing, or the level in a word.
+fn left_out(cost: Option<&Cost>) -> Cell {
+    match cost.map(Cost::detail) {
+        None => Cell::text("-", Tone::Plain),
+        Some(Detail::Full) => Cell::text("nothing", Tone::Plain),
+        Some(detail) => Cell::text(detail_name(detail), Tone::Bad),
     }
 }
 

@@ -17,9 +17,7 @@ pub fn kind(flow: &Flow) -> String {
         names::TRACE => {
             names::trace_point_name(event.sub_type).map_or_else(|| event.sub_type.to_string(), str::to_owned)
         }
-        names::DROP => {
-            names::drop_reason(event.sub_type).map_or_else(|| event.sub_type.to_string(), str::to_owned)
-        }
+        names::DROP => dropped(flow, event.sub_type),
         names::POLICY_VERDICT => {
             let direction = flow.traffic_direction().as_str_name();
             format!("policy-verdict:{} {direction}", names::policy_match(flow.policy_match_type))
@@ -28,6 +26,16 @@ pub fn kind(flow: &Flow) -> String {
         3 => flow.debug_capture_point().as_str_name().to_owned(),
         other => other.to_string(),
     }
+}
+
+/// Cilium's words, else the kernel's own name for the reason.
+fn dropped(flow: &Flow, code: i32) -> String {
+    if let Some(words) = names::drop_reason(code) {
+        return words.to_owned();
+    }
+    let drops = flow.weir.as_ref().map_or(&[][..], |detail| &detail.kernel_drops);
+    let lost = drops.iter().find(|drop| drop.loss);
+    lost.map_or_else(|| code.to_string(), |drop| escape(&drop.reason).into_owned())
 }
 
 fn message(flow: &Flow) -> String {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use weir_proto::observer::ServerStatusResponse;
-use weir_proto::weir::v1::{PeerStatus, ServerStatus};
+use weir_proto::weir::v1::{Cost, Detail, PeerStatus, ServerStatus, Source, SourceKind};
 
 use super::style::escape;
 
@@ -72,6 +72,12 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
             grouped(weir.conntrack_overruns),
         )?;
     }
+    if let Some(source) = &weir.source {
+        writeln!(out, "Source: {}", source_line(source))?;
+    }
+    if let Some(cost) = &weir.cost {
+        writeln!(out, "Cost: {}", cost_line(cost))?;
+    }
     for link in &weir.links {
         writeln!(
             out,
@@ -83,6 +89,15 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
             grouped(link.not_ip),
         )?;
     }
+    for drop in &weir.kernel_drops {
+        writeln!(
+            out,
+            "Kernel drops {}: {} packets, {} told one by one",
+            escape(&drop.reason),
+            grouped(drop.packets),
+            grouped(drop.told),
+        )?;
+    }
     for peer in &weir.peers {
         writeln!(out, "Node {}", peer_line(peer))?;
     }
@@ -90,6 +105,69 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "Note: {}", escape(notice))?;
     }
     Ok(())
+}
+
+/// In a word.
+#[must_use]
+pub const fn source_name(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Unspecified => "-",
+        SourceKind::Pcap => "pcap",
+        SourceKind::Ebpf => "ebpf",
+    }
+}
+
+/// What a level leaves out, beside what the one before it does, in a word or two.
+#[must_use]
+pub const fn detail_name(detail: Detail) -> &'static str {
+    match detail {
+        Detail::Full => "nothing",
+        Detail::NoPayload => "messages",
+        Detail::NoTiming => "tcp measures",
+        Detail::Sampled => "15 of 16",
+        Detail::CountersOnly => "connections",
+    }
+}
+
+fn source_line(source: &Source) -> String {
+    let mut line = format!("{} on {} devices", source_name(source.kind()), source.devices);
+    if source.table_room > 0 {
+        line += &format!(
+            ", {} packets counted in the kernel, table {} of {} ({} found it full), ring at most {} KiB of {} KiB",
+            grouped(source.tallied),
+            grouped(source.table_used),
+            grouped(source.table_room),
+            grouped(source.table_full),
+            grouped(source.ring_used / 1024),
+            grouped(source.ring_room / 1024),
+        );
+    }
+    if !source.why.is_empty() {
+        line += &format!(" ({})", escape(&source.why));
+    }
+    line
+}
+
+fn cost_line(cost: &Cost) -> String {
+    let percent = |thousandths: u32| format!("{}.{}%", thousandths / 10, thousandths % 10);
+    let cpu_budget = match cost.cpu_budget_thousandths {
+        0 => String::new(),
+        most => format!(" (budget {})", percent(most)),
+    };
+    let memory_budget = match cost.resident_budget_bytes {
+        0 => String::new(),
+        most => format!(" (budget {} MiB)", grouped(most >> 20)),
+    };
+    let mut line = format!(
+        "{} of a core{cpu_budget}, {} MiB resident{memory_budget}; left out: {}",
+        percent(cost.cpu_thousandths),
+        grouped(cost.resident_bytes >> 20),
+        detail_name(cost.detail()),
+    );
+    if cost.packets_left_out > 0 {
+        line += &format!(", {} packets were only counted", grouped(cost.packets_left_out));
+    }
+    line
 }
 
 fn peer_line(peer: &PeerStatus) -> String {
@@ -138,6 +216,20 @@ mod tests {
         added(&weir, &mut out).unwrap();
         let expected = "Link cni0: 1,234 of ARP, 5 of neighbour discovery, 6 of multicast membership, \
             7 of other protocols than IP\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_node_whose_kernel_dropped_more_than_it_told_of() {
+        let drop = weir_proto::weir::v1::KernelDropStatus {
+            reason: "NETFILTER_DROP".to_owned(),
+            packets: 50_321,
+            told: 1000,
+        };
+        let weir = ServerStatus { kernel_drops: vec![drop], ..ServerStatus::default() };
+        let mut out = Vec::new();
+        added(&weir, &mut out).unwrap();
+        let expected = "Kernel drops NETFILTER_DROP: 50,321 packets, 1,000 told one by one\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

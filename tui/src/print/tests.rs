@@ -5,8 +5,8 @@ use weir_proto::flow::{Dns, Endpoint, Flow, Ip, L7FlowType, Layer4, Layer7, Tcp,
 use weir_proto::observer::GetFlowsRequest;
 use weir_proto::weir::v1::connections_response::Response;
 use weir_proto::weir::v1::{
-    Connection, ConnectionState, ConnectionsResponse, Counters, Encapsulation, Evidence, FlowDetail, Nat,
-    Observation, PathPoint, Reason, ServiceRef,
+    Connection, ConnectionState, ConnectionsResponse, Counters, Encapsulation, Evidence, FlowDetail,
+    KernelDrop, Nat, Observation, PathPoint, Reason, ServiceRef,
 };
 
 use super::{ConnectionPrinter, FlowPrinter, Format, Output, TimeFormat};
@@ -179,7 +179,18 @@ fn refused_denied_and_unanswered_say_why() {
     let mut denied = refused(ConnectionState::Opening, Observation::Logged, "deny:shop/db\u{1b}[2J");
     denied.flow.as_mut().unwrap().verdict = Verdict::Dropped.into();
     let rejected = refused(ConnectionState::Rejected, Observation::IcmpUnreachable, "10.244.1.1 icmp 3/3");
-    insta::assert_snapshot!(rows(false, &[rejected, denied, unanswered]));
+    let mut dropped = refused(ConnectionState::Opening, Observation::KernelDrop, "NETFILTER_DROP at eth0");
+    let flow = dropped.flow.as_mut().unwrap();
+    flow.verdict = Verdict::Dropped.into();
+    let drop = KernelDrop {
+        reason: "NETFILTER_DROP".to_owned(),
+        device: "eth0".to_owned(),
+        packets: 3,
+        loss: true,
+        ..KernelDrop::default()
+    };
+    flow.weir.as_mut().unwrap().kernel_drops = vec![drop];
+    insta::assert_snapshot!(rows(false, &[rejected, denied, dropped, unanswered]));
 }
 
 /// What is printed of the answers, and what is noted beside it.

@@ -317,6 +317,12 @@ pub fn bytes_of<T: Pod>(value: &T) -> &[u8] {
     }
 }
 
+/// Bytes that a record takes in the ring: its header, and whole words (kernel/bpf/ringbuf.c, BPF_RINGBUF_HDR_SZ).
+#[must_use]
+pub const fn in_ring(len: usize) -> u64 {
+    (len.next_multiple_of(8) + 8) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -4,8 +4,8 @@
 //! is attached where is for the callers.
 
 use std::error::Error;
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use aya::maps::MapError;
 use aya::programs::{ProgramError, SchedClassifier};
@@ -16,6 +16,8 @@ use thiserror::Error;
 /// The programs at devices, as the build compiled them.
 pub static TCX: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcx.bpf.o"));
 
+/// How they begin (linux/btf.h).
+const BTF_MAGIC: u16 = 0xeb9f;
 /// Types of the running kernel, for programs that read its structures.
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
@@ -32,7 +34,10 @@ pub enum EbpfError {
         missing: String,
     },
     /// The kernel does not describe its own types.
-    #[error("eBPF: the kernel has no {KERNEL_TYPES}: it was built without CONFIG_DEBUG_INFO_BTF")]
+    #[error(
+        "eBPF: the kernel does not tell its types in {KERNEL_TYPES}: it was built without CONFIG_DEBUG_INFO_BTF, or the file is \
+         hidden from here"
+    )]
     NoKernelTypes,
     /// The kernel lacks what the programs are made of.
     #[error("eBPF: this kernel is too old for {what} ({error}); 5.13 or newer is needed")]
@@ -93,7 +98,7 @@ pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<
     if !missing.is_empty() {
         return Err(EbpfError::Permission { missing });
     }
-    if !Path::new(KERNEL_TYPES).exists() {
+    if !has_kernel_types() {
         return Err(EbpfError::NoKernelTypes);
     }
     let mut loader = EbpfLoader::new();
@@ -109,6 +114,13 @@ pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<
         }
         other => EbpfError::failed("open the programs", with_causes(&other)),
     })
+}
+
+/// True if the kernel's types are there to be read; a container may have something else in their place.
+fn has_kernel_types() -> bool {
+    let mut magic = [0; 2];
+    let read = File::open(KERNEL_TYPES).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && u16::from_ne_bytes(magic) == BTF_MAGIC
 }
 
 /// Has the kernel verify and load a program for devices.

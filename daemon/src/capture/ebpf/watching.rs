@@ -160,11 +160,17 @@ impl Watching {
     }
 
     fn read_ring(&mut self) {
+        let mut bytes = 0;
         for _ in 0..TURN {
-            if !self.programs.next_record(|record| self.pending.take(record)) {
+            let another = self.programs.next_record(|record| {
+                bytes += abi::in_ring(record.len());
+                self.pending.take(record);
+            });
+            if !another {
                 break;
             }
         }
+        self.shared.counters.ring_used.fetch_max(bytes, Ordering::Relaxed);
     }
 
     fn release(&mut self, until_ns: u64) {

@@ -105,6 +105,6 @@ fn count(input: &Input, counts: &mut [u64; 3]) {
             }
         }
         Input::Testimony(_) => counts[0] += 1,
-        Input::Interface(..) | Input::Lost(_) => {}
+        Input::Interface(..) | Input::Lost(_) | Input::Detail(_) => {}
     }
 }

@@ -110,6 +110,7 @@ impl FileSource {
             Some(Content::Interface(id, interface)) => Input::Interface(id, interface),
             Some(Content::Testimony(_, testimony)) => Input::Testimony(*testimony),
             Some(Content::Lost(loss)) => Input::Lost(loss),
+            Some(Content::Detail(detail)) => Input::Detail(detail),
             Some(Content::Origin(_)) | None => return,
         };
         self.hand_on();

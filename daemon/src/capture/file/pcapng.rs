@@ -9,8 +9,9 @@ use super::fields::{Fields, Order};
 use super::pcap::cut;
 use super::stream::Stream;
 use super::{Content, Fault, Head, Ids};
-use crate::capture::record::{Label, MAX_FRAME, Origin, code};
+use crate::capture::record::{Dropped, Label, MAX_FRAME, Origin, code};
 use crate::capture::{Direction, Interface, InterfaceId, LinkType, Loss, Role};
+use crate::testimony::{DroppedPacket, Testimony};
 
 /// Devices of one section; more is damage.
 const MAX_INTERFACES: usize = 1 << 16;
@@ -178,7 +179,7 @@ impl Section {
             Some(Label::Device { id, .. } | Label::More { id }) => {
                 *self.recorded.entry(id).or_insert_with(|| ids.draw())
             }
-            Some(Label::Losses | Label::Testimony) => InterfaceId(u32::MAX),
+            Some(Label::Losses | Label::Testimony | Label::Drops | Label::Detail(_)) => InterfaceId(u32::MAX),
             None => ids.draw(),
         }
     }
@@ -195,8 +196,14 @@ impl Section {
         else {
             return Err(SHORT);
         };
-        body.padded(len as usize).ok_or(SHORT)?;
+        let frame = body.padded(len as usize).ok_or(SHORT)?;
         let described = self.described(number)?;
+        if described.label == Some(Label::Drops)
+            && let Some(testimony) = given_up(described.clock.time(ticks), frame, body)
+        {
+            out.push(testimony);
+            return Ok(());
+        }
         let (mut direction, mut dropped) = (Direction::Unknown, 0);
         for (option, mut value) in body.options() {
             match option {
@@ -284,6 +291,14 @@ impl Described {
     }
 }
 
+/// A packet that the kernel gave up, with its reason in the comment. None where that is none of weir's.
+fn given_up(at: UnixNanos, packet: &[u8], body: Fields<'_>) -> Option<Content> {
+    let (_, comment) = body.options().find(|(option, _)| *option == code::COMMENT)?;
+    let Dropped { reason, site } = std::str::from_utf8(comment.rest()).ok()?.parse().ok()?;
+    let dropped = DroppedPacket { at, reason, site, packet: packet.to_vec() };
+    Some(Content::Testimony(at, Box::new(Testimony::Dropped(dropped))))
+}
+
 fn announcement(
     described: &Described,
     name: Option<String>,
@@ -292,6 +307,7 @@ fn announcement(
 ) -> Option<Content> {
     let (index, role) = match described.label {
         Some(Label::Device { ifindex, role, .. }) => (ifindex, role),
+        Some(Label::Detail(detail)) => return Some(Content::Detail(detail)),
         Some(_) => return None,
         None if described.link == LinkType::NETLINK => return None,
         None => (0, Role::Unknown),

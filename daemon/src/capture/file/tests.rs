@@ -90,6 +90,7 @@ fn told(source: &mut FileSource) -> Vec<String> {
                 lines.push(format!("device {} {} index {}", id.0, interface.name, interface.index));
             }
             Ok(Input::Testimony(testimony)) => lines.push(format!("{testimony:?}")),
+            Ok(Input::Detail(detail)) => lines.push(format!("detail {}", detail.level())),
             Ok(Input::Lost(loss)) => lines.push(format!("lost {} {}", loss.kernel, loss.queue)),
         }
     }

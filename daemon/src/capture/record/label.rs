@@ -2,15 +2,17 @@
 //!
 //! In `if_description` of an interface:
 //! `weir: id=3 ifindex=7 role=pod-veth` a device, announced here; `weir: id=3` further frames of it, of another link type or
-//! never announced; `weir: losses` the interface whose statistics count lost frames; `weir: testimony` the kernel's messages.
+//! never announced; `weir: losses` the interface whose statistics count lost frames; `weir: testimony` the kernel's messages;
+//! `weir: drops` packets that the kernel gave up, each with its reason in a comment; `weir: detail=2` no interface: from here on
+//! so much is looked at.
 //! In the section's comment: `weir: run=1700000000000 node=worker-1`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::capture::Role;
+use crate::capture::{Detail, Role};
 
-const MARK: &str = "weir: ";
+pub(super) const MARK: &str = "weir: ";
 
 /// A role is added here.
 const ROLES: [(Role, &str); 6] = [
@@ -33,6 +35,10 @@ pub(in crate::capture) enum Label {
     Losses,
     /// The kernel's testimony.
     Testimony,
+    /// From here on so much is looked at.
+    Detail(Detail),
+    /// Packets that the kernel gave up.
+    Drops,
 }
 
 impl fmt::Display for Label {
@@ -45,6 +51,8 @@ impl fmt::Display for Label {
             Self::More { id } => write!(out, "{MARK}id={id}"),
             Self::Losses => write!(out, "{MARK}losses"),
             Self::Testimony => write!(out, "{MARK}testimony"),
+            Self::Detail(detail) => write!(out, "{MARK}detail={}", detail.level()),
+            Self::Drops => write!(out, "{MARK}drops"),
         }
     }
 }
@@ -57,6 +65,12 @@ impl FromStr for Label {
         match *words {
             ["losses"] => Ok(Self::Losses),
             ["testimony"] => Ok(Self::Testimony),
+            [word] if word.starts_with("detail=") => {
+                let level: u32 = number(word, "detail=")?;
+                let known = Detail::ALL.into_iter().find(|detail| detail.level() == level);
+                known.map(Self::Detail).ok_or(NotALabel)
+            }
+            ["drops"] => Ok(Self::Drops),
             [id] => Ok(Self::More { id: number(id, "id=")? }),
             [id, ifindex, role] => {
                 let word = role.strip_prefix("role=").ok_or(NotALabel)?;
@@ -69,7 +83,7 @@ impl FromStr for Label {
     }
 }
 
-fn number<T: FromStr>(word: &str, key: &str) -> Result<T, NotALabel> {
+pub(super) fn number<T: FromStr>(word: &str, key: &str) -> Result<T, NotALabel> {
     word.strip_prefix(key).and_then(|digits| digits.parse().ok()).ok_or(NotALabel)
 }
 

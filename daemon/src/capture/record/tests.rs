@@ -8,9 +8,9 @@ use pcap_parser::{Block, PcapBlockOwned, PcapError, PcapNGReader};
 use proptest::prelude::*;
 
 use super::*;
-use crate::capture::Role;
 use crate::capture::file::{FileEnd, FileSource};
-use crate::testimony::{ConntrackEntry, LoggedPacket, Phase};
+use crate::capture::{Detail, Role};
+use crate::testimony::{ConntrackEntry, Device, DropSite, DroppedPacket, LoggedPacket, Owner, Phase};
 use crate::tuple::{IpProtocol, Tuple};
 
 /// One thing of an input, to be compared; batches are taken apart.
@@ -20,6 +20,7 @@ enum Seen {
     Interface(u32, Interface),
     Testimony(Testimony),
     Lost(Loss),
+    Detail(Detail),
 }
 
 impl Seen {
@@ -34,6 +35,7 @@ impl Seen {
             Self::Interface(id, interface) => Input::Interface(InterfaceId(id), interface),
             Self::Testimony(testimony) => Input::Testimony(testimony),
             Self::Lost(loss) => Input::Lost(loss),
+            Self::Detail(detail) => Input::Detail(detail),
         }
     }
 }
@@ -59,6 +61,7 @@ fn seen<'a>(inputs: impl IntoIterator<Item = &'a Input>) -> Vec<Seen> {
             Input::Interface(id, interface) => seen.push(Seen::Interface(number(*id), interface.clone())),
             Input::Testimony(testimony) => seen.push(Seen::Testimony(testimony.clone())),
             Input::Lost(loss) => seen.push(Seen::Lost(*loss)),
+            Input::Detail(detail) => seen.push(Seen::Detail(*detail)),
         }
     }
     seen
@@ -131,7 +134,25 @@ fn testimony() -> impl Strategy<Value = Testimony> {
             packet,
         })
     });
-    prop_oneof![entry, logged]
+    prop_oneof![entry, logged, dropped()]
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    (any::<u32>(), "[^ :/\0]{1,15}").prop_map(|(ifindex, name)| Device { ifindex, name: name.into() })
+}
+
+fn dropped() -> impl Strategy<Value = Testimony> {
+    let packet = prop::collection::vec(any::<u8>(), 0..90);
+    let site = (prop::option::of(device()), prop::option::of(device()));
+    (any::<u64>(), "[A-Z0-9_]{1,20}", site, packet).prop_map(|(at, reason, (device, pod), packet)| {
+        let owner = pod.map_or(Owner::Node, Owner::Pod);
+        Testimony::Dropped(DroppedPacket {
+            at: UnixNanos::from_nanos(at),
+            reason: reason.into(),
+            site: DropSite { owner, device },
+            packet,
+        })
+    })
 }
 
 fn frame() -> impl Strategy<Value = Seen> {
@@ -150,8 +171,8 @@ fn inputs() -> impl Strategy<Value = Vec<Seen>> {
         Seen::Interface(id, Interface { index, name: name.into(), role })
     });
     let lost = (any::<u64>(), any::<u64>()).prop_map(|(kernel, queue)| Seen::Lost(Loss { kernel, queue }));
-    let input =
-        prop_oneof![4 => frame(), 1 => interface, 2 => testimony().prop_map(Seen::Testimony), 1 => lost];
+    let detail = (0..5_u32).prop_map(|level| Seen::Detail(Detail::of_level(level)));
+    let input = prop_oneof![4 => frame(), 1 => interface, 2 => testimony().prop_map(Seen::Testimony), 1 => lost, 1 => detail];
     prop::collection::vec(input, 0..40)
 }
 
@@ -218,11 +239,24 @@ fn a_recording_names_its_node_and_run() {
 fn labels_read_as_documented() {
     let device = Label::Device { id: 3, ifindex: 7, role: Role::PodVeth };
     assert_eq!(device.to_string(), "weir: id=3 ifindex=7 role=pod-veth");
-    for label in [device, Label::More { id: 3 }, Label::Losses, Label::Testimony] {
+    for label in [device, Label::More { id: 3 }, Label::Losses, Label::Testimony, Label::Drops] {
         assert_eq!(label.to_string().parse(), Ok(label));
     }
     for other in ["", "weir: ", "eth0", "weir: id=x", "weir: id=1 ifindex=2 role=king", "weir: id=1 b"] {
         assert_eq!(other.parse::<Label>(), Err(NotALabel), "{other:?}");
+    }
+}
+
+#[test]
+fn a_dropped_packet_reads_as_documented() {
+    let device = |ifindex, name: &str| Device { ifindex, name: name.into() };
+    let site = DropSite { owner: Owner::Pod(device(17, "veth1a2b")), device: Some(device(2, "eth0")) };
+    let dropped = Dropped { reason: "NETFILTER_DROP".into(), site };
+    assert_eq!(dropped.to_string(), "weir: dropped NETFILTER_DROP device=2:eth0 pod=17:veth1a2b");
+    for other in
+        ["", "weir: dropped ", "dropped X", "weir: dropped X pod=1", "weir: dropped X pod=1:a device=2:b"]
+    {
+        assert_eq!(other.parse::<Dropped>(), Err(NotALabel), "{other:?}");
     }
 }
 

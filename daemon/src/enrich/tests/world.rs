@@ -18,7 +18,9 @@ use crate::decode::{
     Fragment, Icmp, Packet, Quoted, Tcp, TcpFlags, Transport, Tunnel, TunnelProtocol, Vlans, Wrappings,
 };
 use crate::enrich::{Enricher, Interfaces, Settings};
-use crate::testimony::{ConntrackEntry, LoggedPacket, Phase, Testimony};
+use crate::testimony::{
+    self, ConntrackEntry, Device, DropSite, DroppedPacket, LoggedPacket, Phase, Testimony,
+};
 use crate::track::{self, Tracker};
 use crate::tuple::{IpProtocol, Tuple};
 
@@ -92,6 +94,7 @@ pub(super) const FROM_MASQUERADE: [Hop; 3] = [
 pub(super) struct World {
     tracker: Tracker,
     enricher: Enricher,
+    settings: Settings,
     cluster: Cluster,
     interfaces: Interfaces,
     pub(super) flows: Vec<Flow>,
@@ -116,7 +119,8 @@ impl World {
         };
         Self {
             tracker: Tracker::new(track::Settings::default()),
-            enricher: Enricher::new(settings).unwrap(),
+            enricher: Enricher::new(settings.clone()).unwrap(),
+            settings,
             cluster: cluster(node),
             interfaces: (0..4).map(device).collect(),
             flows: Vec::new(),
@@ -125,8 +129,13 @@ impl World {
     }
 
     fn feed(&mut self, act: impl FnOnce(&mut Tracker, track::Sink<'_>)) {
-        let Self { tracker, enricher, cluster, interfaces, flows, .. } = self;
-        act(tracker, &mut |event| flows.push(enricher.enrich(&event, interfaces, cluster).clone()));
+        let Self { tracker, enricher, settings, cluster, interfaces, flows, .. } = self;
+        act(tracker, &mut |event| {
+            let flow = enricher.enrich(&event, interfaces, cluster).clone();
+            let mut fresh = Enricher::new(settings.clone()).unwrap();
+            assert_nothing_stays(&flow, fresh.enrich(&event, interfaces, cluster));
+            flows.push(flow);
+        });
     }
 
     fn seen(&mut self, device: usize, direction: Direction, tuple: Tuple, transport: Transport<'_>) {
@@ -212,17 +221,6 @@ impl World {
     }
 
     pub(super) fn log(&mut self, rule: &str, hop: &Hop, sequence: u32) {
-        let tuple = tuple(hop);
-        let octets = |end: SocketAddr| match end.ip() {
-            IpAddr::V4(address) => address.octets(),
-            IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
-        };
-        let mut packet = Vec::new();
-        PacketBuilder::ipv4(octets(tuple.source), octets(tuple.destination), 63)
-            .tcp(tuple.source.port(), tuple.destination.port(), sequence, 1000)
-            .syn()
-            .write(&mut packet, &[])
-            .unwrap();
         let logged = LoggedPacket {
             at: UnixNanos::from_nanos(self.now),
             prefix: Arc::from(rule),
@@ -231,9 +229,21 @@ impl World {
             out_ifindex: 5,
             in_port_ifindex: 0,
             out_port_ifindex: 0,
-            packet,
+            packet: syn(hop, sequence),
         };
         self.feed(|tracker, sink| tracker.testimony(&Testimony::Logged(logged), sink));
+    }
+
+    /// The kernel drops the hop's SYN at the client's device.
+    pub(super) fn kernel_drops(&mut self, reason: &str, hop: &Hop, sequence: u32) {
+        let device = Device { ifindex: 2, name: DEVICES[WEB].0.into() };
+        let dropped = DroppedPacket {
+            at: UnixNanos::from_nanos(self.now),
+            reason: reason.into(),
+            site: DropSite { owner: testimony::Owner::Node, device: Some(device) },
+            packet: syn(hop, sequence),
+        };
+        self.feed(|tracker, sink| tracker.testimony(&Testimony::Dropped(dropped), sink));
     }
 
     /// The node answers the hop's client with "port unreachable".
@@ -288,6 +298,22 @@ impl World {
     pub(super) fn last(&self) -> &Flow {
         self.flows.last().unwrap()
     }
+}
+
+/// From its IP header on, as the kernel names it.
+fn syn(hop: &Hop, sequence: u32) -> Vec<u8> {
+    let tuple = tuple(hop);
+    let octets = |end: SocketAddr| match end.ip() {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => panic!("{address} is no IPv4 address"),
+    };
+    let mut packet = Vec::new();
+    PacketBuilder::ipv4(octets(tuple.source), octets(tuple.destination), 63)
+        .tcp(tuple.source.port(), tuple.destination.port(), sequence, 1000)
+        .syn()
+        .write(&mut packet, &[])
+        .unwrap();
+    packet
 }
 
 fn tuple(hop: &Hop) -> Tuple {
@@ -376,4 +402,16 @@ fn slice(service: &str, addresses: &[&str]) -> Object {
             addresses: addresses.iter().map(address).collect(),
         },
     })
+}
+
+/// A flow is written over the one before: it is as if it were the first, but for its place and for names that others told.
+fn assert_nothing_stays(flow: &Flow, first: &Flow) {
+    let told = Flow {
+        uuid: flow.uuid.clone(),
+        time: flow.time,
+        source_names: flow.source_names.clone(),
+        destination_names: flow.destination_names.clone(),
+        ..first.clone()
+    };
+    assert_eq!(flow, &told);
 }

@@ -3,6 +3,7 @@
 //! Texts are not: few connections have any, and none for long. Such a one is not packed at all.
 
 use super::{Packed, Packer, Unpacker, packed};
+use crate::capture::Detail;
 use crate::track::connection::{
     Connection, ConnectionId, Emission, Evidence, Gaps, IcmpError, NatSource, Observation, State, Verdict,
     Way, Witness,
@@ -39,6 +40,7 @@ packed!(
     enum Observation {
         Delivered,
         Answered,
+        KernelDrop,
         Logged,
         IcmpUnreachable,
         ResetByEndpoint,
@@ -57,13 +59,22 @@ packed!(
 );
 packed!(struct IcmpError { sender, kind, code, mtu, about });
 packed!(struct Evidence { observation, at, witness });
-packed!(struct Gaps { midstream, truncated, capture_loss });
+packed!(struct Gaps { midstream, truncated, capture_loss, reduced });
+packed!(
+    enum Detail {
+        Full,
+        NoPayload,
+        NoTiming,
+        Sampled,
+        CountersOnly,
+    }
+);
 packed!(struct Emission {
     settled, settle_at, told_at, told, told_state, told_verdict, correction, ended, merged_into, over_at, due; waiting
 });
 packed!(struct Connection {
     id, forms, original, backend, nat_source, conntrack, zone, path, measured, aside, state, first_packet, last_packet,
-    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names
+    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names, drops
 });
 
 impl Packed for Witness {
@@ -75,8 +86,8 @@ impl Packed for Witness {
                 2_u8.pack(to);
                 error.pack(to);
             }
-            // One whose rules have names is not packed.
-            Self::Rule(_) => 3_u8.pack(to),
+            // One whose rules have names, or whose packets the kernel dropped, is not packed.
+            Self::Rule(_) | Self::Kernel(_) => 3_u8.pack(to),
         }
     }
 
@@ -92,6 +103,9 @@ impl Packed for Witness {
 impl Connection {
     /// True if all of it can be packed: it has no texts, which few have and none for long.
     pub(in crate::track) fn is_plain(&self) -> bool {
-        self.dns.is_none() && self.rule_names.is_empty() && self.emission.waiting.is_empty()
+        self.dns.is_none()
+            && self.rule_names.is_empty()
+            && self.drops.is_none()
+            && self.emission.waiting.is_empty()
     }
 }

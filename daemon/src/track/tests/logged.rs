@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use etherparse::PacketBuilder;
-
+use super::named::bytes;
 use super::*;
 use crate::testimony::LoggedPacket;
 
@@ -21,16 +20,7 @@ fn log_between(world: &mut World, devices: (u32, u32), tuple: Tuple, sequence: u
 
 /// The log of a SYN between two devices, and between two ports where these are bridges.
 fn log_on(world: &mut World, devices: (u32, u32), ports: (u32, u32), tuple: Tuple, sequence: u32) {
-    let (std::net::IpAddr::V4(source), std::net::IpAddr::V4(destination)) =
-        (tuple.source.ip(), tuple.destination.ip())
-    else {
-        panic!("this test speaks IPv4");
-    };
-    let builder = PacketBuilder::ipv4(source.octets(), destination.octets(), 63)
-        .tcp(tuple.source.port(), tuple.destination.port(), sequence, 1000)
-        .syn();
-    let mut packet = Vec::new();
-    builder.write(&mut packet, &[]).unwrap();
+    let packet = bytes(tuple, SYN, (sequence, 0));
     let logged = LoggedPacket {
         at: UnixNanos::from_nanos(world.now),
         prefix: Arc::from(RULE),

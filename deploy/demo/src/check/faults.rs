@@ -57,7 +57,7 @@ pub async fn check(scene: &Scene<'_>, stack: &mut Stack, report: &mut Report) ->
     let (weir, said) = (format!("{} ms", took.as_millis()), format!("at most {} s", TOLD_WITHIN.as_secs()));
     about.holds("unavailable after", weir, "kill -9", said, took <= TOLD_WITHIN);
 
-    stack.restart_daemon(scene.instance, scene.plan, scene.world, Place::Far).await?;
+    stack.restart_daemon(scene.instance, scene.plan, scene.world, scene.source, Place::Far).await?;
     wait::until("the restarted daemon's flows at the relay", LIMIT, async || {
         let back = scene.relay.status().await?.unavailable_nodes.is_empty();
         let new_run = lock(&heard).run(&node).is_some_and(|run| run != old_run);

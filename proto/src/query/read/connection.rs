@@ -1,13 +1,12 @@
-//! What weir knows of the connection that a flow tells of: state, measures, counters, ids.
+//! What weir knows of the connection that a flow tells of: state, counters, ids.
 
 use prost_types::Timestamp;
 
 use super::super::field::Sink;
 use super::detail;
 use crate::flow::Flow;
-use crate::flow::layer4::Protocol;
 use crate::matching::End;
-use crate::weir::v1::{Counters, Tcp};
+use crate::weir::v1::Counters;
 
 pub(in crate::query) fn state(flow: &Flow, _: End, sink: &mut Sink<'_>) {
     if let Some(detail) = detail(flow) {
@@ -18,48 +17,6 @@ pub(in crate::query) fn state(flow: &Flow, _: End, sink: &mut Sink<'_>) {
 pub(in crate::query) fn reason(flow: &Flow, _: End, sink: &mut Sink<'_>) {
     if let Some(detail) = detail(flow) {
         sink.word(detail.reason);
-    }
-}
-
-const fn tcp(flow: &Flow) -> Option<&Tcp> {
-    match detail(flow) {
-        Some(detail) => detail.tcp.as_ref(),
-        None => None,
-    }
-}
-
-pub(in crate::query) fn rtt(flow: &Flow, _: End, sink: &mut Sink<'_>) {
-    sink.known(tcp(flow).map_or(0, |tcp| tcp.handshake_server_ns.saturating_add(tcp.handshake_client_ns)));
-}
-
-pub(in crate::query) fn retransmissions(flow: &Flow, _: End, sink: &mut Sink<'_>) {
-    if let Some(tcp) = tcp(flow) {
-        sink.number(u64::from(tcp.retransmissions_forward) + u64::from(tcp.retransmissions_reverse));
-    }
-}
-
-pub(in crate::query) fn syns(flow: &Flow, _: End, sink: &mut Sink<'_>) {
-    if let Some(tcp) = tcp(flow) {
-        sink.number(tcp.syns);
-    }
-}
-
-pub(in crate::query) fn closed_by(flow: &Flow, _: End, sink: &mut Sink<'_>) {
-    if let Some(tcp) = tcp(flow) {
-        sink.word(tcp.closed_by);
-    }
-}
-
-pub(in crate::query) fn tcp_flags(flow: &Flow, _: End, sink: &mut Sink<'_>) {
-    if let Some(Protocol::Tcp(tcp)) = flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref())
-        && let Some(flags) = &tcp.flags
-    {
-        let set = [
-            flags.fin, flags.syn, flags.rst, flags.psh, flags.ack, flags.urg, flags.ece, flags.cwr, flags.ns,
-        ];
-        for (bit, _) in (0u64..).zip(set).filter(|(_, set)| *set) {
-            sink.number(bit);
-        }
     }
 }
 

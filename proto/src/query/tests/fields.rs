@@ -51,9 +51,20 @@ const TERMS: &[(&str, &str, &str)] = &[
     ("device", "device=flannel.1", "device=flannel"),
     ("role", "role=overlay", "role=underlay"),
     ("rtt", "rtt=70ms", "rtt<70ms"),
+    ("rtt.server", "rtt.server=4ms", "rtt.server>4ms"),
+    ("rtt.client", "rtt.client=300us", "rtt.client<300us"),
+    ("rtt.max", "rtt.max=9ms", "rtt.max<9ms"),
     ("retrans", "retrans=3", "retrans>3"),
+    ("outoforder", "outoforder=2", "outoforder>2"),
+    ("dupacks", "dupacks=5", "dupacks<5"),
+    ("zerowindows", "zerowindows=3", "zerowindows>3"),
+    ("zerowindow.time", "zerowindow.time=502ms", "zerowindow.time<0.5s"),
+    ("resets", "resets", "resets>1"),
     ("syns", "syns>1", "syns=1"),
+    ("halfopen", "halfopen", "not halfopen"),
     ("closed.by", "closed.by=server", "closed.by=client"),
+    ("closed.why", "closed.why=reset", "closed.why=fin"),
+    ("unmeasured", "unmeasured=handshake-client", "unmeasured=syns"),
     ("tcp.flags", "tcp.flags=syn tcp.flags=ack", "tcp.flags=rst"),
     ("bytes", "bytes=2k", "bytes>2k"),
     ("sent", "sent=1200", "sent<1k"),
@@ -96,6 +107,26 @@ fn every_field_changes_what_passes() {
         assert!(!passes(fits, &Flow::default()), "{fits} of a flow without anything");
     }
     assert_eq!(TERMS.len(), FIELDS.len());
+}
+
+#[test]
+fn what_was_not_measured_is_no_number() {
+    let tcp = |absent: &str| flow(&format!(r#"{{"weir":{{"tcp":{{"absent":[{absent}]}}}}}}"#));
+    let (seen, syns, half, none) = (
+        tcp(""),
+        tcp(r#""TCP_MEASURE_SYNS""#),
+        tcp(r#""TCP_MEASURE_REVERSE""#),
+        tcp(r#""TCP_MEASURE_FORWARD","TCP_MEASURE_REVERSE""#),
+    );
+    for name in ["retrans", "outoforder", "dupacks", "zerowindows", "resets"] {
+        let zero = format!("{name}=0");
+        assert!(passes(&zero, &seen) && passes(&zero, &half), "{zero}: one side was seen");
+        assert!(!passes(&zero, &none), "{zero}: nothing was seen");
+        assert!(!passes(name, &seen), "{name}: none of it");
+    }
+    assert!(passes("zerowindow.time<1ms", &seen) && !passes("zerowindow.time<1ms", &none));
+    assert!(passes("syns=0", &seen) && !passes("syns=0", &syns));
+    assert!(!passes("rtt.max<1h", &seen) && !passes("rtt.server<1h", &seen));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(crate) fn conntrack(bytes: &[u8]) {
     let (entry, gone) = match conntrack::parse_message(bytes, AT) {
         Some(Testimony::Tracked(entry)) => (entry, false),
         Some(Testimony::Untracked(entry)) => (entry, true),
-        Some(Testimony::Logged(_)) | None => return,
+        Some(Testimony::Logged(_) | Testimony::Dropped(_)) | None => return,
     };
     let again = conntrack::parse_message(&conntrack::emit_message(&entry, gone), AT);
     assert_eq!(again, Some(if gone { Testimony::Untracked(entry) } else { Testimony::Tracked(entry) }));

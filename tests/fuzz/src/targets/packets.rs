@@ -7,6 +7,8 @@ use weir_daemon::capture::file::FileSource;
 use weir_daemon::capture::{Direction, Frame, Input, InterfaceId, LinkType};
 use weir_daemon::decode::{self, Packet, Transport};
 use weir_daemon::track::l7;
+use weir_daemon::track::l7::budget::Budget;
+use weir_daemon::track::l7::dns::stream::Stream;
 
 use crate::script::Script;
 
@@ -70,4 +72,30 @@ pub(crate) fn dns(bytes: &[u8]) {
     if let Some(message) = l7::dns::parse(script.rest(), cut) {
         assert!(format!("{message:?}").len() < 1 << 20, "a message that grows when it is read");
     }
+}
+
+/// DNS over TCP: segments that follow each other, overlap, come again or leave holes, some of them cut.
+pub(crate) fn dns_stream(bytes: &[u8]) {
+    let mut script = Script::new(bytes);
+    let (limit, mut sequence) = (usize::from(script.u16()), script.u32());
+    let budget = Budget::new(limit);
+    let mut stream = Stream::new(budget.clone());
+    while !script.is_over() {
+        let (kind, step) = (script.u8(), u32::from(script.u8()));
+        let payload = script.piece();
+        let begins = match kind % 4 {
+            0 => sequence.wrapping_add(step),
+            1 => sequence.wrapping_sub(step),
+            _ => sequence,
+        };
+        let cut = if kind >= 224 { step } else { 0 };
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX).saturating_add(cut);
+        let found = stream.segment(begins, payload, len);
+        assert!(budget.used() <= limit, "more is kept than there is room for");
+        // A message has a header of 12 bytes behind its length.
+        assert!(found.messages.len() <= (limit + payload.len()) / 14, "messages out of nothing");
+        sequence = begins.wrapping_add(len);
+    }
+    drop(stream);
+    assert_eq!(budget.used(), 0, "something is left of what is gone");
 }

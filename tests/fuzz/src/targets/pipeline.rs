@@ -8,7 +8,9 @@ use std::sync::{Arc, LazyLock};
 use weir_cluster::{Cluster, HistoryLimits, UnixNanos};
 use weir_daemon::capture::{Batch, Direction, Frame, Input, Interface, InterfaceId, LinkType, Loss, Role};
 use weir_daemon::pipeline::{Output, Pipeline};
-use weir_daemon::testimony::{ConntrackEntry, LoggedPacket, Phase, Testimony};
+use weir_daemon::testimony::{
+    ConntrackEntry, Device, DropSite, DroppedPacket, LoggedPacket, Owner, Phase, Testimony,
+};
 use weir_daemon::track::{self, Tracker};
 use weir_daemon::{decode, enrich};
 use weir_proto::place::Place;
@@ -40,6 +42,7 @@ pub(crate) fn run(bytes: &[u8]) {
             1 => pipeline.take(&testimony(&mut script, at), &CLUSTER, &mut |output| told.take(&output)),
             2 => pipeline.take(&logged(&mut script, at), &CLUSTER, &mut |output| told.take(&output)),
             3 => pipeline.take(&loss(&mut script), &CLUSTER, &mut |output| told.take(&output)),
+            4 => pipeline.take(&dropped(&mut script, at), &CLUSTER, &mut |output| told.take(&output)),
             _ => pipeline.take(&frame(&mut script, at), &CLUSTER, &mut |output| told.take(&output)),
         }
         assert!(pipeline.tracker().len() <= MAX_CONNECTIONS, "a table beyond its bound");
@@ -170,6 +173,16 @@ fn logged(script: &mut Script<'_>, at: UnixNanos) -> Input {
         out_port_ifindex,
         packet,
     }))
+}
+
+fn dropped(script: &mut Script<'_>, at: UnixNanos) -> Input {
+    let reasons = ["NETFILTER_DROP", "NO_SOCKET", "SOCKET_RCVBUFF", "NEIGH_FAILED"];
+    let reason = script.pick(&reasons).unwrap_or("OF_ANOTHER_KERNEL").into();
+    let [device, host] = [script.u8(), script.u8()]
+        .map(|index| Device { ifindex: u32::from(index % 7), name: format!("dev{}", index % 7).into() });
+    let owner = if script.u8().is_multiple_of(2) { Owner::Node } else { Owner::Pod(host) };
+    let site = DropSite { owner, device: (device.ifindex != 0).then_some(device) };
+    Input::Testimony(Testimony::Dropped(DroppedPacket { at, reason, site, packet: packet(script) }))
 }
 
 fn loss(script: &mut Script<'_>) -> Input {

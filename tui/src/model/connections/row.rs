@@ -142,11 +142,15 @@ fn mark(flow: &Flow) -> (&'static str, Tone) {
     }
 }
 
-/// What the kernel's log named, else the policies that denied it.
+/// What the kernel's log named, and the policies that denied it; else the kernel's reason for dropping it.
 fn rule(flow: &Flow, detail: &FlowDetail) -> String {
     let policies = flow.egress_denied_by.iter().chain(&flow.ingress_denied_by);
     let policies = policies.map(|policy| format!("{}/{}", policy.namespace, policy.name));
-    let names: Vec<String> = detail.rule_names.iter().cloned().chain(policies).collect();
+    let mut names: Vec<String> = detail.rule_names.iter().cloned().chain(policies).collect();
+    if names.is_empty() {
+        let losses = detail.kernel_drops.iter().filter(|drop| drop.loss);
+        names.extend(losses.map(|drop| drop.reason.clone()));
+    }
     if names.is_empty() { "-".to_owned() } else { escape(&names.join(", ")).into_owned() }
 }
 

@@ -8,8 +8,8 @@ use weir_proto::flow::layer7::Record;
 use weir_proto::flow::{Dns, Endpoint, Flow, Ip, L7FlowType, Layer4, Layer7, Tcp, Verdict, layer4};
 use weir_proto::observer::ServerStatusResponse;
 use weir_proto::weir::v1::{
-    self as wire, Connection, ConnectionState, Counters, Encapsulation, Evidence, FlowDetail, Nat, NatSource,
-    Observation, PathPoint, PeerStatus, Role, ServiceRef,
+    self as wire, Connection, ConnectionState, Cost, Counters, Detail, Encapsulation, Evidence, FlowDetail,
+    Nat, NatSource, Observation, PathPoint, PeerStatus, Role, ServiceRef, Source, SourceKind,
 };
 
 use super::super::{Effect, Input, Model, Told};
@@ -222,6 +222,13 @@ fn status(received: u64) -> Told {
         received,
         lost: if connected { 0 } else { 7 },
         clock_skew_ns: -1_234_000,
+        cost: connected.then(|| Cost {
+            cpu_thousandths: 43,
+            resident_bytes: 58 << 20,
+            detail: Detail::NoTiming.into(),
+            ..Cost::default()
+        }),
+        source: connected.then(|| Source { kind: SourceKind::Ebpf.into(), ..Source::default() }),
         ..Default::default()
     };
     let weir =

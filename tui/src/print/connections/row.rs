@@ -10,7 +10,7 @@ use weir_proto::weir::v1::{
 };
 
 use super::super::style::{Paint, Tone, escape};
-use super::super::{Output, event, host};
+use super::super::{Output, event, host, kernel_drop};
 
 /// A column.
 pub struct Column {
@@ -208,7 +208,7 @@ fn details(row: &Row<'_>) -> String {
 
 /// What stopped or refused it, or where it was last seen.
 fn fate(row: &Row<'_>) -> Vec<String> {
-    let mut fate = Vec::new();
+    let mut fate: Vec<String> = row.detail.kernel_drops.iter().map(kernel_drop).collect();
     for evidence in &row.detail.evidence {
         let said = match evidence.observation() {
             Observation::Logged => "logged by",

@@ -1,7 +1,13 @@
 //! The fields of a flow that a replay cannot give as live did, each with its reason. Everything else must be the same.
 
+use crate::check::stories::Differs;
+
 /// Path in the flow's JSON, and why it differs.
-pub const DIFFERS: &[(&str, &str)] = &[
-    ("time", "when the flow was finished: by the daemon's clock live, by the packets' times in a replay"),
-    ("uuid", "it numbers the flows of one run, and the replay is another"),
+pub const DIFFERS: &[(&str, Differs, &str)] = &[
+    (
+        "time",
+        Differs::InValue,
+        "when the flow was finished: by the daemon's clock live, by the packets' times in a replay",
+    ),
+    ("uuid", Differs::InValue, "it numbers the flows of one run, and the replay is another"),
 ];

@@ -1,0 +1,154 @@
+//! What the daemon uses -> how much it looks at, so that it stays within what its node can spare.
+//!
+//! Pure: it is told what was used and when, and says which [`Detail`] to take from then on. It gives way a level at a time and
+//! waits between two, since a level takes effect only after what is queued is done; it comes back more slowly than it went,
+//! so that a load near the budget does not make it swing, and more slowly each time that coming back did not hold.
+
+use std::time::Duration;
+
+use crate::capture::Detail;
+
+/// What may be used. None: no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Thousandths of one core.
+    pub cpu_thousandths: Option<u32>,
+    /// Bytes of resident memory.
+    pub resident_bytes: Option<u64>,
+}
+
+/// What was used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time of all threads since the process began.
+    pub cpu: Duration,
+    /// Bytes of memory that are resident now.
+    pub resident_bytes: u64,
+}
+
+/// Use is averaged over about so long.
+const WINDOW: Duration = Duration::from_secs(5);
+/// Between two steps down.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Use must stay below [`COMFORT`] for so long before a step up.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// The longest that such a wait becomes.
+const LONGEST_RECOVERY: Duration = Duration::from_secs(30 * 16);
+/// Percent of a budget below which there is room for more.
+const COMFORT: u64 = 70;
+
+/// Decides on the [`Detail`].
+#[derive(Debug)]
+pub struct Governor {
+    budget: Budget,
+    detail: Detail,
+    /// Thousandths of one core, averaged.
+    cpu_thousandths: u32,
+    last: Option<(Duration, Usage)>,
+    stepped: Duration,
+    /// When it last took more.
+    came_back: Option<Duration>,
+    comfortable_since: Option<Duration>,
+    recovery: Duration,
+}
+
+impl Governor {
+    /// One that begins with everything.
+    #[must_use]
+    pub const fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            detail: Detail::Full,
+            cpu_thousandths: 0,
+            last: None,
+            stepped: Duration::ZERO,
+            came_back: None,
+            comfortable_since: None,
+            recovery: RECOVERY,
+        }
+    }
+
+    /// What may be used.
+    #[must_use]
+    pub const fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Thousandths of one core that were used of late.
+    #[must_use]
+    pub const fn cpu_thousandths(&self) -> u32 {
+        self.cpu_thousandths
+    }
+
+    /// How much is looked at now.
+    #[must_use]
+    pub const fn detail(&self) -> Detail {
+        self.detail
+    }
+
+    /// Takes what was used until `now`, on a clock that only goes forward. Some if the detail changes.
+    pub fn look(&mut self, now: Duration, usage: Usage) -> Option<Detail> {
+        self.average(now, usage);
+        let before = self.detail;
+        if self.is_over(usage) {
+            self.comfortable_since = None;
+            if now.saturating_sub(self.stepped) >= PATIENCE {
+                self.step_down(now);
+            }
+        } else if self.is_comfortable(usage) {
+            let since = *self.comfortable_since.get_or_insert(now);
+            if self.detail != Detail::Full && now.saturating_sub(since) >= self.recovery {
+                self.step_up(now);
+            }
+        } else {
+            self.comfortable_since = None;
+        }
+        (self.detail != before).then_some(self.detail)
+    }
+
+    fn average(&mut self, now: Duration, usage: Usage) {
+        let Some((at, before)) = self.last.replace((now, usage)) else { return };
+        let passed = now.saturating_sub(at);
+        if passed.is_zero() {
+            return;
+        }
+        let used = usage.cpu.saturating_sub(before.cpu);
+        let thousandths = (used.as_nanos() * 1000 / passed.as_nanos()).min(u128::from(u32::MAX));
+        // Each look counts for its share of the window.
+        let (weight, whole) = (passed.min(WINDOW).as_nanos(), WINDOW.as_nanos());
+        let mixed = (u128::from(self.cpu_thousandths) * (whole - weight) + thousandths * weight) / whole;
+        self.cpu_thousandths = u32::try_from(mixed).unwrap_or(u32::MAX);
+    }
+
+    fn is_over(&self, usage: Usage) -> bool {
+        self.budget.cpu_thousandths.is_some_and(|most| self.cpu_thousandths > most)
+            || self.budget.resident_bytes.is_some_and(|most| usage.resident_bytes > most)
+    }
+
+    fn is_comfortable(&self, usage: Usage) -> bool {
+        let below = |used: u64, most: Option<u64>| most.is_none_or(|most| used < most / 100 * COMFORT);
+        below(self.cpu_thousandths.into(), self.budget.cpu_thousandths.map(u64::from))
+            && below(usage.resident_bytes, self.budget.resident_bytes)
+    }
+
+    fn step_down(&mut self, now: Duration) {
+        let held = self.came_back.take().map(|at| now.saturating_sub(at) >= self.recovery);
+        self.recovery = match held {
+            Some(false) => (self.recovery * 2).min(LONGEST_RECOVERY),
+            Some(true) => RECOVERY,
+            None => self.recovery,
+        };
+        self.detail = self.detail.less();
+        self.stepped = now;
+    }
+
+    fn step_up(&mut self, now: Duration) {
+        self.detail = self.detail.more();
+        self.stepped = now;
+        self.came_back = Some(now);
+        self.comfortable_since = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests;

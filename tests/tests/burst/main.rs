@@ -1,0 +1,106 @@
+//! 100,000 connections in a burst over eight server ports: every one told once, with the bytes that its caller sent and got;
+//! what a source lost it says, to the unit.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod calls;
+mod told;
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use weir_tests::node::{Watched, number};
+use weir_tests::pods::{CLIENT, DEVICES, Pods, SERVER};
+use weir_tests::{DEADLINE, is_root, skip_unless, wait_for};
+
+use calls::{Call, SERVER_PORTS};
+use told::{DRAINED, Told};
+
+const CALLS: u32 = 100_000;
+
+/// Two pods and a daemon that watches them.
+struct World {
+    // Dropped in this order: who runs in the namespaces first.
+    weir: Watched,
+    pods: Pods,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new(flags: &[&str]) -> Result<Self> {
+        let pods = Pods::new()?;
+        let folder = tempfile::tempdir()?;
+        Pods::write_cluster(folder.path())?;
+        // The whole burst stays in the daemon's memory, to be read at leisure.
+        let memory = ["--ring-flows", "2000000", "--ring-mib", "4096", "--max-connections", "400000"];
+        let budget = ["--cpu-budget", "0", "--memory-budget-mib", "0", "--no-conntrack"];
+        let weir =
+            Watched::start(&pods.node, folder.path(), "node", &[&memory[..], &budget, flags].concat())?;
+        let world = Self { weir, pods, _folder: folder };
+        wait_for("datagrams to be seen on both devices", DEADLINE, || {
+            world.pods.send_datagram().ok()?;
+            let devices = told::devices(&world.weir.socket, SERVER).ok()?;
+            DEVICES.iter().all(|device| devices.contains(*device)).then_some(())
+        })?;
+        Ok(world)
+    }
+
+    /// Makes the calls and reads what was told of them, once all frames are through.
+    fn burst(&self, calls: u32) -> Result<(Vec<Call>, Told)> {
+        let made = calls::make(&self.pods.client, &self.pods.server, SERVER, calls)?;
+        let told = wait_for("the last call's end to be told", DRAINED, || {
+            let told = Told::read(&self.weir.socket, CLIENT).ok()?;
+            (told.open == 0 || told.lost_frames > 0 && told.is_still()).then_some(told)
+        })?;
+        Ok((made, told))
+    }
+}
+
+fn world(test: &str, flags: &[&str]) -> Option<World> {
+    skip_unless(test, is_root().then_some(()), "network namespaces need root")?;
+    Some(World::new(flags).unwrap())
+}
+
+/// Every call once, with its bytes.
+fn assert_all_told(made: &[Call], told: &Told) {
+    let mut by_port: HashMap<(u16, u16), Vec<&told::Connection>> = HashMap::new();
+    for connection in told.connections.values() {
+        by_port.entry((connection.client_port, connection.server_port)).or_default().push(connection);
+    }
+    assert_eq!(by_port.len(), made.len(), "as many pairs of ports as calls");
+    for call in made {
+        let found = by_port.get(&(call.client_port, call.server_port)).map_or(&[][..], Vec::as_slice);
+        let bytes: Vec<(u64, u64)> =
+            found.iter().map(|it| (it.payload_forward, it.payload_reverse)).collect();
+        assert_eq!(bytes, [(call.sent, call.received)], "{call:?}");
+    }
+}
+
+#[test]
+fn none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf() {
+    let Some(world) = world("none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf", &["--source", "ebpf"])
+    else {
+        return;
+    };
+    let (made, told) = world.burst(CALLS).unwrap();
+    assert_eq!((made.len(), told.lost_frames), (CALLS as usize, 0), "{:#}", world.weir.status().unwrap());
+    assert!(made.iter().map(|call| call.server_port).max() >= Some(SERVER_PORTS.start() + 3));
+    assert_all_told(&made, &told);
+}
+
+#[test]
+fn what_pcap_loses_of_a_hundred_thousand_it_counts() {
+    let Some(world) = world("what_pcap_loses_of_a_hundred_thousand_it_counts", &["--source", "pcap"]) else {
+        return;
+    };
+    let (made, told) = world.burst(CALLS).unwrap();
+    let status = world.weir.status().unwrap();
+    let counted = ["frames_dropped_kernel", "frames_dropped_queue"].map(|name| number(&status["weir"][name]));
+    assert_eq!(told.lost_frames, counted.iter().sum::<u64>(), "the stream tells what the status counts");
+    if told.lost_frames == 0 {
+        assert_all_told(&made, &told);
+    }
+    // A frame is lost once, and read or lost it passed a device: the two add up to what the devices carried.
+    let frames = number(&status["weir"]["frames"]);
+    assert!(frames + told.lost_frames >= u64::from(CALLS) * 2 * 8, "{frames} + {}", told.lost_frames);
+}
