@@ -14,9 +14,9 @@ use super::clock::{Clock, monotonic_ns};
 use super::object::EbpfError;
 use super::pending::{Pending, Released};
 use super::programs::{Programs, Watched, rests};
-use super::{Counters, Level, Settings, abi};
+use super::{Counters, Settings, abi, control};
 use crate::capture::links::{Device, Links, bypass_sentence, is_wanted};
-use crate::capture::{Input, InterfaceId, Loss, Sink};
+use crate::capture::{Detail, Input, InterfaceId, Loss, Sink};
 use crate::notice::Notices;
 use crate::worker::Stop;
 
@@ -312,7 +312,7 @@ impl Watching {
     /// Hands over all that ring and table hold, and takes the programs off. That takes the kernel some 10 ms a program, so what
     /// there is to tell is told before; and once more after it, for who was in a program meanwhile.
     fn finish(&mut self) {
-        let only_totals = self.watched().set_control(Level::Totals.control());
+        let only_totals = self.watched().set_control(control(Detail::CountersOnly));
         if let Err(error) = only_totals {
             self.shared.notices.say(error.to_string());
         }
