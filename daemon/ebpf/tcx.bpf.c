@@ -137,22 +137,30 @@ __noinline int add_up(struct __sk_buff *skb, __u32 way, __u32 frame_bytes)
 	return 0;
 }
 
+/* True if one address is numerically greater than the other. */
+static __always_inline bool is_greater(const __u8 *one, const __u8 *other)
+{
+	const __be32 *a = (const __be32 *)one, *b = (const __be32 *)other;
+
+	for (int i = 0; i < 4; i++) {
+		if (a[i] != b[i])
+			return bpf_ntohl(a[i]) > bpf_ntohl(b[i]);
+	}
+	return false;
+}
+
 /*
- * The same choice as is_in_sample() in daemon/src/capture/detail.rs: by the end with the greater port, of equal ones the lower
- * end. So all devices and nodes choose the same connections, before and behind a Service's address.
+ * The same choice as is_in_sample() in daemon/src/capture/detail.rs: by the end with the greater port, of equal ones the lesser
+ * address. So all devices and nodes choose the same connections, before and behind a Service's address.
  */
 static __always_inline bool is_chosen(const struct weir_key *key, __u32 sample)
 {
-	__u32 low_port = bpf_ntohs(key->low_port), high_port = bpf_ntohs(key->high_port), port = low_port;
-	const __be32 *words = (const __be32 *)key->low;
-	__be32 word = key->family == 4 ? words[0] : words[3];
+	__u32 low = bpf_ntohs(key->low_port), high = bpf_ntohs(key->high_port);
+	bool by_low = low > high || (low == high && is_greater(key->high, key->low));
+	const __be32 *words = (const __be32 *)(by_low ? key->low : key->high);
+	__u32 word = bpf_ntohl(key->family == 4 ? words[0] : words[3]);
 
-	if (high_port > low_port) {
-		words = (const __be32 *)key->high;
-		word = key->family == 4 ? words[0] : words[3];
-		port = high_port;
-	}
-	return sample <= 1 || port * 0x9e3779b1 + bpf_ntohl(word) * 0x85ebca6b <= (__u32)-1 / sample;
+	return sample <= 1 || (by_low ? low : high) * 0x9e3779b1 + word * 0x85ebca6b <= (__u32)-1 / sample;
 }
 
 static __always_inline struct weir_entry *begin(struct scratch *scratch, const struct weir_key *key)

@@ -171,8 +171,7 @@ impl EbpfCapture {
 
     /// Leaves out more or less, from the next packet on. What the kernel refuses is a notice.
     pub fn set_detail(&self, detail: Detail) {
-        let control = abi::Control { level: detail.level(), sample: detail::SAMPLE };
-        let set = self.watched.lock().unwrap_or_else(PoisonError::into_inner).set_control(control);
+        let set = self.watched.lock().unwrap_or_else(PoisonError::into_inner).set_control(control(detail));
         if let Err(error) = set {
             self.notices.say(error.to_string());
         }
@@ -197,6 +196,11 @@ impl EbpfCapture {
     pub fn stop(self, deadline: Duration) -> Result<(), StopError> {
         self.worker.stop(deadline)
     }
+}
+
+/// As the programs have it.
+const fn control(detail: Detail) -> abi::Control {
+    abi::Control { level: detail.level(), sample: detail::SAMPLE }
 }
 
 /// Watches the devices of this thread's network namespace, in a thread of its own, as they come and go.

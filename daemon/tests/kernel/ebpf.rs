@@ -269,7 +269,8 @@ fn levels_leave_out_more_and_more_and_say_so() {
         return;
     }
     let world = World::new();
-    let sink_socket = world.node.enter(|| UdpSocket::bind((NODE, 0)).unwrap());
+    // The sample goes by the end with the greater port, which is to be the client.
+    let sink_socket = world.node.enter(|| UdpSocket::bind((NODE, 7009)).unwrap());
     let to = sink_socket.local_addr().unwrap();
     let (capture, inputs) = watch(&world.node, &Settings::default(), 65_536);
     capture.set_detail(Detail::Sampled);

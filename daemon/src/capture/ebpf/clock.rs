@@ -16,13 +16,14 @@ pub struct Clock {
     distance_ns: i64,
 }
 
-impl Clock {
+impl Default for Clock {
     /// Looks at both.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { distance_ns: distance_ns() }
     }
+}
 
+impl Clock {
     /// Looks again.
     pub fn look(&mut self) {
         let now = distance_ns();
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn now_is_now_and_noise_is_none() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::default();
         let before = UnixNanos::from(SystemTime::now());
         let wall = clock.wall(monotonic_ns());
         assert!(wall.as_nanos().abs_diff(before.as_nanos()) < 1_000_000_000, "{wall:?} {before:?}");

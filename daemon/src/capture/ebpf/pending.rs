@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_times_and_the_young_wait() {
-        let clock = Clock::new();
+        let clock = Clock::default();
         let mut pending = Pending::default();
         for record in
             [frame_record(30, false, b"third"), frame_record(10, false, b"first"), tally_record(30, 0)]
@@ -253,7 +253,7 @@ mod tests {
     fn a_tag_that_hardware_took_out_is_put_back() {
         let mut pending = Pending::default();
         pending.take(&frame_record(1, true, b"AAAAAABBBBBB\x08\x00rest"));
-        let released = pending.release(u64::MAX, &Clock::new());
+        let released = pending.release(u64::MAX, &Clock::default());
         let frame = released.batch.frames().next().unwrap();
         assert_eq!(frame.bytes, b"AAAAAABBBBBB\x81\x00\x20\x07\x08\x00rest");
         assert_eq!(frame.original_len, 1504);
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_tally_goes_from_its_sender_to_its_receiver() {
-        let clock = Clock::new();
+        let clock = Clock::default();
         for (half, tuple) in
             [(0, "tcp 10.0.0.1:80 -> 10.0.0.2:40000"), (1, "tcp 10.0.0.2:40000 -> 10.0.0.1:80")]
         {

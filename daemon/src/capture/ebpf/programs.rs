@@ -107,9 +107,8 @@ impl Programs {
             control: map(&mut ebpf, "weir_control")?,
         };
         let ring = Ring(map(&mut ebpf, RING)?);
-        let table = match ebpf.take_map(TABLE) {
-            Some(Map::HashMap(table)) => table,
-            _ => return Err(EbpfError::failed(format!("find {TABLE}"), "no such map")),
+        let Some(Map::HashMap(table)) = ebpf.take_map(TABLE) else {
+            return Err(EbpfError::failed(format!("find {TABLE}"), "no such map"));
         };
         Ok((Self { ebpf, ring, table, reader: Reader::default() }, watched))
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::attach::{Attached, Hook, Refusal};
@@ -14,9 +14,9 @@ use super::clock::{Clock, monotonic_ns};
 use super::object::EbpfError;
 use super::pending::{Pending, Released};
 use super::programs::{Programs, Watched, rests};
-use super::{Counters, Settings, abi};
+use super::{Counters, Settings, abi, control};
 use crate::capture::links::{Device, Links, bypass_sentence, is_wanted};
-use crate::capture::{Input, InterfaceId, Loss, Sink};
+use crate::capture::{Detail, Input, InterfaceId, Loss, Sink};
 use crate::notice::Notices;
 use crate::worker::Stop;
 
@@ -36,6 +36,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOK_SHARE: u32 = 100;
 /// At the end the table is emptied; entries that cannot be told since the ring is full are tried again so often.
 const LAST_LOOKS: usize = 64;
+
+/// The kernel waits for all CPUs whenever a program is hung to a device, some 10 ms in which the ring is not read; other devices
+/// wait for the next round.
+const OPENED_AT_ONCE: usize = 1;
 
 /// What others look at.
 pub struct Shared {
@@ -90,7 +94,7 @@ impl Watching {
             attached: BTreeMap::new(),
             refused: BTreeSet::new(),
             pending: Pending::default(),
-            clock: Clock::new(),
+            clock: Clock::default(),
             told_lost: 0,
             unreported: Loss::default(),
             next_drain: now,
@@ -98,7 +102,7 @@ impl Watching {
             next_look: now + LOOK,
             out_of_step: false,
         };
-        watching.match_devices();
+        watching.match_devices(usize::MAX);
         match watching.refused.first() {
             Some(_) if watching.attached.is_empty() => {
                 let reasons = watching.shared.notices.take();
@@ -220,11 +224,11 @@ impl Watching {
             notices.say(format!("eBPF: the devices could not be listed and are listed again soon: {error}"));
             return;
         }
-        self.match_devices();
+        self.match_devices(OPENED_AT_ONCE);
     }
 
-    /// Brings programs in step with devices.
-    fn match_devices(&mut self) {
+    /// Brings programs in step with devices, hanging them to at most so many new ones.
+    fn match_devices(&mut self, most: usize) {
         if let Some(sentence) = bypass_sentence(self.links.bypass()) {
             self.shared.notices.say(sentence);
         }
@@ -236,6 +240,7 @@ impl Watching {
             .collect();
         self.attached.retain(|id, _| wanted.contains_key(id));
         self.refused.retain(|id| wanted.contains_key(id));
+        let mut opened = 0;
         for (id, device) in wanted {
             match self.attached.get_mut(&id) {
                 Some(attached) if attached.interface == device.interface => {}
@@ -248,7 +253,11 @@ impl Watching {
                     }
                 }
                 None if self.refused.contains(&id) => {}
-                None => self.open(&device),
+                None if opened < most => {
+                    opened += 1;
+                    self.open(&device);
+                }
+                None => self.out_of_step = true,
             }
         }
         self.shared.counters.devices.store(self.attached.len() as u64, Ordering::Relaxed);
@@ -287,7 +296,7 @@ impl Watching {
     }
 
     fn count_lost(&mut self) {
-        let lost = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner).totals().frames_lost;
+        let lost = self.watched().totals().frames_lost;
         self.unreported.kernel += lost.saturating_sub(self.told_lost);
         self.told_lost = lost;
     }
@@ -300,10 +309,21 @@ impl Watching {
         }
     }
 
-    /// Takes the programs off, and hands over all that ring and table hold.
+    /// Hands over all that ring and table hold, and takes the programs off. That takes the kernel some 10 ms a program, so what
+    /// there is to tell is told before; and once more after it, for who was in a program meanwhile.
     fn finish(&mut self) {
+        let only_totals = self.watched().set_control(control(Detail::CountersOnly));
+        if let Err(error) = only_totals {
+            self.shared.notices.say(error.to_string());
+        }
+        self.hand_over_all();
         self.attached.clear();
         self.shared.counters.devices.store(0, Ordering::Relaxed);
+        self.hand_over_all();
+    }
+
+    fn hand_over_all(&mut self) {
+        self.clock.look();
         for _ in 0..LAST_LOOKS {
             self.read_ring();
             self.release(u64::MAX);
@@ -316,5 +336,9 @@ impl Watching {
         self.release(u64::MAX);
         self.count_lost();
         self.report_loss();
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
