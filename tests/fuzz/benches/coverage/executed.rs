@@ -1,7 +1,8 @@
 //! The addresses of the instructions that a corpus runs, by Valgrind's callgrind.
 //!
-//! callgrind of Debian 12 cannot read the symbols of what today's rustc links, but it counts every instruction. The addresses are
-//! those in memory: the program itself tells where it lies.
+//! callgrind names each object and the instructions in it by their addresses in its file. Where it cannot read an object's symbols,
+//! as Debian 12's of some programs that rustc links, it names none and tells the addresses in memory: the program itself tells where
+//! it lies.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -12,6 +13,9 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Before the number that the replaying program prints.
 const BASE: &str = "base ";
+
+/// An object whose symbols cannot be read.
+const NAMELESS: &str = "???";
 
 /// What the replay of a target's corpus runs, as addresses in the program's file.
 pub fn by(program: &Path, target: &str) -> Result<BTreeSet<u64>> {
@@ -30,11 +34,16 @@ pub fn by(program: &Path, target: &str) -> Result<BTreeSet<u64>> {
     let base = said.lines().find_map(|line| line.strip_prefix(BASE)).context("the replay told no base")?;
     let base: u64 = base.parse()?;
     let mut addresses = BTreeSet::new();
+    let mut subtract = None;
     for line in BufReader::new(std::fs::File::open(&counted)?).lines() {
         let line = line?;
+        if let Some(object) = line.strip_prefix("ob=") {
+            let own = (Path::new(object) == program).then_some(0);
+            subtract = own.or((object == NAMELESS).then_some(base));
+        }
         let address = line.split(' ').next().and_then(|first| first.strip_prefix("0x"));
         let address = address.and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        addresses.extend(address.and_then(|address| address.checked_sub(base)));
+        addresses.extend(address.zip(subtract).and_then(|(address, base)| address.checked_sub(base)));
     }
     Ok(addresses)
 }

@@ -19,6 +19,8 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Lines {
     starts: BTreeMap<u64, Option<Place>>,
+    /// The file whose rows are being read, if it is the repository's.
+    file: Option<String>,
 }
 
 impl Lines {
@@ -41,19 +43,22 @@ impl Lines {
         Ok(lines)
     }
 
-    /// `daemon/src/decode/ip.rs   17   0x382fd0   x`; a `-` for the line ends a sequence of addresses.
+    /// `daemon/src/decode/ip.rs:` stands before rows like `ip.rs   17   0x382fd0   x`; a `-` for the line ends a sequence of
+    /// addresses.
     fn row(&mut self, row: &str) {
-        let mut words = row.split_ascii_whitespace();
-        let (Some(file), Some(line), Some(address)) = (words.next(), words.next(), words.next()) else {
+        if let Some(file) = row.strip_prefix("CU: ").unwrap_or(row).strip_suffix(':') {
+            let ours = ["daemon/", "proto/", "relay/"].iter().any(|package| file.starts_with(package));
+            self.file = ours.then(|| file.to_owned());
             return;
-        };
+        }
+        let mut words = row.split_ascii_whitespace().skip(1);
+        let (Some(line), Some(address)) = (words.next(), words.next()) else { return };
         let Some(address) = address.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok())
         else {
             return;
         };
-        let ours = ["daemon/", "proto/", "relay/"].iter().any(|package| file.starts_with(package));
-        let line = line.parse().ok().filter(|line| ours && *line > 0);
-        let place = line.map(|line| Place { file: file.to_owned(), line });
+        let line = line.parse().ok().filter(|line| *line > 0);
+        let place = line.zip(self.file.clone()).map(|(line, file)| Place { file, line });
         // Of several rows for one address the last has the instruction; the end of another sequence has none.
         if place.is_some() || !self.starts.contains_key(&address) {
             self.starts.insert(address, place);

@@ -1,28 +1,46 @@
 //! What clients and servers send each other: queries, filters, JSON, field masks, records.
 
+use std::sync::LazyLock;
+
 use prost::Message;
 use prost::bytes::{Bytes, BytesMut};
-use weir_proto::filter::Filter;
+use weir_proto::filter::{Filter, Lists};
 use weir_proto::flow::{Flow, FlowFilter};
 use weir_proto::mask::Mask;
 use weir_proto::observer::{GetFlowsRequest, GetFlowsResponse};
-use weir_proto::query::Query;
+use weir_proto::query::{Query, complete};
 use weir_proto::{json, mask, wire};
 
 use crate::script::Script;
 
-/// A query as somebody types it. What it prints is a query that says the same.
+/// A flow that carries something for every field of the query language; empty if its text is no flow, which a test would tell.
+static RICH: LazyLock<Flow> = LazyLock::new(|| {
+    let text = include_str!("../../../../proto/src/query/tests/rich.json");
+    json::parse(text, json::UnknownFields::Refuse).unwrap_or_default()
+});
+
+/// A query as somebody types it, whole or not yet. What it prints is a query that says the same of every flow.
 pub(crate) fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Query::parse(text) {
         Ok(query) => {
             let printed = query.expr().to_string();
             let again = Query::parse(&printed);
+            let lists = query.narrow(Lists::default());
+            let filter = Filter::compile(&lists.whitelist, &lists.blacklist);
+            for flow in [&Flow::default(), &*RICH] {
+                let passes = query.matches(flow);
+                assert_eq!(again.as_ref().map(|again| again.matches(flow)), Ok(passes), "of {text:?}");
+                // A filter has fewer patterns than a text may have.
+                let differs = filter.as_ref().is_ok_and(|filter| filter.matches(flow) != passes);
+                assert!(!differs, "of {text:?}");
+            }
             assert_eq!(again.map(|again| again.expr().to_string()).as_ref(), Ok(&printed), "of {text:?}");
-            let _ = query.matches(&Flow::default());
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+    let completion = complete(text, text.chars().count());
+    assert!(completion.replaces.end <= text.chars().count(), "a place behind the text");
 }
 
 /// A filter and a flow, both from the wire.
