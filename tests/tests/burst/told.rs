@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -41,9 +40,6 @@ pub struct Told {
     flows: u64,
 }
 
-/// How many flows there were when last looked at, and since when.
-static SEEN: Mutex<Option<(u64, Instant)>> = Mutex::new(None);
-
 impl Told {
     /// Reads what was told of this client's TCP.
     pub fn read(socket: &Path, client: Ipv4Addr) -> Result<Self> {
@@ -76,13 +72,12 @@ impl Told {
         self.connections.insert(detail.connection_id, connection);
     }
 
-    /// True if there was nothing new for a while.
-    pub fn is_still(&self) -> bool {
-        let Ok(mut seen) = SEEN.lock() else { return true };
-        match *seen {
+    /// True if there was nothing new for a while. `before`: how many flows there were when last looked at, and since when.
+    pub fn is_still(&self, before: &mut Option<(u64, Instant)>) -> bool {
+        match *before {
             Some((flows, since)) if flows == self.flows => since.elapsed() > STILL,
             _ => {
-                *seen = Some((self.flows, Instant::now()));
+                *before = Some((self.flows, Instant::now()));
                 false
             }
         }
