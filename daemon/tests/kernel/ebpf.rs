@@ -224,6 +224,7 @@ fn a_full_ring_loses_frames_that_are_counted_and_no_byte() {
     let settings = Settings { ring_bytes: 4096, ..Settings::default() };
     let (capture, inputs) = watch(&world.node, &settings, 65_536);
     scatter(&world, to, 300, 12);
+    let port = transfer(&world, 5_000_000);
     wait_until("all have passed", || capture.stats().packets >= 3600);
     let mut seen = Vec::new();
     read_until(&inputs, &mut seen, "the loss", |seen| {
@@ -241,6 +242,7 @@ fn a_full_ring_loses_frames_that_are_counted_and_no_byte() {
     let ways = passed(&seen);
     let sum = with_port(&ways, to.port(), To::In);
     assert_eq!((sum.packets, sum.payload_bytes, sum.frame_bytes), (3600, 360_000, 3600 * 142), "{sum:?}");
+    assert_eq!(with_port(&ways, port, To::In).payload_bytes, 5_000_000);
 }
 
 #[test]
