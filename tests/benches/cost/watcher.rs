@@ -65,7 +65,7 @@ impl Watcher {
 pub fn watching(watched: &Watched) -> Result<()> {
     wait_for("both devices to be captured", DEADLINE, || {
         let devices = number(&watched.status().ok()?["weir"]["source"]["devices"]);
-        (usize::try_from(devices) >= Ok(DEVICES.len())).then_some(())
+        (devices >= DEVICES.len() as u64).then_some(())
     })
 }
 

@@ -58,7 +58,7 @@ impl World {
         let source = wait_for("both devices to be captured", DEADLINE, || {
             let status = ask(&self.socket(), &["status"]).ok()?.into_iter().next()?;
             let source = status["weir"]["source"].clone();
-            (usize::try_from(number(&source["devices"])) >= Ok(DEVICES.len())).then_some(source)
+            (number(&source["devices"]) >= DEVICES.len() as u64).then_some(source)
         })
         .unwrap();
         assert_eq!(source["kind"], "SOURCE_KIND_PCAP", "{source}");
