@@ -41,7 +41,7 @@ pub enum EbpfError {
     )]
     NoKernelTypes,
     /// The kernel lacks what the programs are made of.
-    #[error("eBPF: this kernel is too old for {what} ({error}); 5.13 or newer is needed")]
+    #[error("eBPF: this kernel is too old for {what} ({error}); 5.14 or newer is needed")]
     TooOld {
         /// The map or program.
         what: String,
