@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What an entry of the table holds and when it is told. Everything here that changes an entry is called with its lock held;
- * no helper may be called there.
+ * What an entry of the table holds, which packets are news to it, and when it is told. Everything here that changes an entry is
+ * called with its lock held; no helper may be called there. daemon/tests/properties/kernel.rs has the same rule in Rust and
+ * holds what the daemon makes of it against what it makes of every frame.
  */
 #ifndef WEIR_ENTRY_H
 #define WEIR_ENTRY_H
@@ -9,13 +10,15 @@
 #include "maps.h"
 #include "parse.h"
 
+/* Without a SYN, so many packets are news: one device's are compared with another's to find translations. */
+#define COMPARED 8
+
 /* What became of a packet. */
 enum outcome {
 	COUNTED,		/* it is in the entry */
 	DUE,			/* the same, and its half is to be told */
 	NEWS,			/* its frame is to be handed up; it is not in the entry */
-	LAST,			/* the same, and the connection is over */
-	GONE,			/* the entry was taken out meanwhile: nothing was done */
+	FOREIGN,		/* the same, but the entry has nothing to do with it */
 };
 
 /* What a packet adds. */
@@ -42,6 +45,18 @@ static __always_inline bool is_same(const struct weir_key *one, const struct wei
 	return !differ;
 }
 
+static __always_inline __u64 last_of(const struct weir_entry *entry)
+{
+	__u64 one = entry->half[0].last_ns, other = entry->half[1].last_ns;
+
+	return one > other ? one : other;
+}
+
+static __always_inline bool holds(const struct weir_entry *entry)
+{
+	return entry->half[0].counts.packets || entry->half[1].counts.packets;
+}
+
 static __always_inline void add(struct weir_counts *counts, const struct packet_size *size, __u64 now)
 {
 	if (!counts->packets || now < counts->first_ns)
@@ -58,11 +73,14 @@ static __always_inline void add(struct weir_counts *counts, const struct packet_
 /* Takes out what a half holds. */
 static __always_inline void take(struct weir_half *half, struct held *into, __u64 now)
 {
+	half->told_ns = now;
+	if (!half->counts.packets)
+		return;
 	into->counts = half->counts;
 	into->progress = half->progress;
+	into->way = half->way;
 	__builtin_memset(&half->counts, 0, sizeof(half->counts));
 	half->progress.flags = 0;
-	half->told_ns = now;
 }
 
 /* Puts back what could not be told. */
@@ -89,119 +107,155 @@ static __always_inline bool is_anomaly(const struct weir_half *mine, const struc
 				       const struct packet *packet)
 {
 	const struct weir_progress *was = &mine->progress;
-	bool acknowledged = was->known & WEIR_KNOWS_ACKNOWLEDGEMENT;
 
-	if (packet->payload_bytes && was->known & WEIR_KNOWS_NEXT && packet->sequence != was->next)
+	if (packet->payload_bytes && (!(was->known & WEIR_KNOWS_NEXT) || packet->sequence != was->next))
 		return true;
 	if (!(packet->flags & TCP_ACK))
 		return false;
-	if (packet->window == 0 || (acknowledged && was->window == 0))
+	if (packet->window == 0 || mine->full)
 		return true;
-	return !packet->payload_bytes && acknowledged && packet->acknowledgement == was->acknowledgement &&
-	       packet->window == was->window && other->progress.known & WEIR_KNOWS_NEXT &&
-	       after(other->progress.next, packet->acknowledgement);
+	return !packet->payload_bytes && was->known & WEIR_KNOWS_ACKNOWLEDGEMENT &&
+	       packet->acknowledgement == was->acknowledgement && packet->window == was->window &&
+	       other->progress.known & WEIR_KNOWS_NEXT && after(other->progress.next, packet->acknowledgement);
 }
 
-/* The ACK that ends the handshake is waited for. */
-static __always_inline bool is_opening(const struct weir_entry *entry, const struct packet *packet)
+/* By what TCP says. The end that asked is listened to until its ACK has ended the handshake. */
+static __always_inline bool speaks_up(const struct weir_entry *entry, const struct weir_half *mine,
+				      const struct weir_half *other, const struct packet *packet, __u32 level)
 {
-	return entry->handshake == ANSWERED && entry->opener == packet->half;
+	if (packet->flags & (TCP_SYN | TCP_FIN | TCP_RST) || (mine->fin && other->fin))
+		return true;
+	if (entry->asked && entry->opener == packet->half && (!entry->spoke || (entry->answered && !entry->greeted)))
+		return true;
+	return level < WEIR_LEVEL_NO_ANOMALIES && is_anomaly(mine, other, packet);
 }
 
 static __always_inline bool is_news(const struct weir_entry *entry, const struct weir_half *mine,
 				    const struct weir_half *other, const struct packet *packet, __u64 now, __u32 level)
 {
-	if (!mine->seen || mine->outside != packet->outside || now - mine->last_ns >= settings.pause_ns)
+	__u64 last = last_of(entry);
+
+	if (!mine->seen || mine->outside != packet->outside || entry->over || packet->matter)
 		return true;
-	if (packet->matter || (packet->message && level < WEIR_LEVEL_NO_MESSAGES))
+	/* Another CPU's packet may be the later one. */
+	if (now > last && now - last >= settings.pause_ns)
 		return true;
-	if (packet->key.protocol != PROTO_TCP)
-		return false;
-	if (packet->flags & (TCP_SYN | TCP_FIN | TCP_RST) || (mine->fin && other->fin) || is_opening(entry, packet))
+	if ((!entry->asked && entry->passed < COMPARED) || (packet->opaque && !entry->opaque))
 		return true;
-	return level < WEIR_LEVEL_NO_ANOMALIES && is_anomaly(mine, other, packet);
+	return packet->key.protocol == PROTO_TCP && speaks_up(entry, mine, other, packet, level);
 }
 
-/* Moves a half's sequence numbers on, as track/tcp/side.rs does. */
+static __always_inline void begin_half(struct weir_half *half)
+{
+	__builtin_memset(&half->progress, 0, sizeof(half->progress));
+	half->seen = half->fin = half->full = 0;
+}
+
+/* A SYN that is not the one before, sent again, begins another connection. */
+static __always_inline void begin_anew(struct weir_entry *entry, const struct packet *packet)
+{
+	if ((packet->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return;
+	if (entry->asked && entry->opener == packet->half && entry->question == packet->sequence)
+		return;
+	begin_half(&entry->half[0]);
+	begin_half(&entry->half[1]);
+	entry->asked = entry->answered = entry->spoke = entry->greeted = entry->over = entry->opaque = entry->passed = 0;
+}
+
+/* Moves a half's sequence numbers on. */
 static __always_inline void advance(struct weir_half *mine, const struct packet *packet, __u64 now)
 {
 	struct weir_progress *progress = &mine->progress;
 	__u32 len = packet->payload_bytes + !!(packet->flags & TCP_SYN) + !!(packet->flags & TCP_FIN);
 	__u32 end = packet->sequence + len;
 
-	if (packet->flags & TCP_RST)
-		return;
-	if (packet->flags & TCP_ACK) {
-		progress->acknowledgement = packet->acknowledgement;
-		progress->window = packet->window;
-		progress->known |= WEIR_KNOWS_ACKNOWLEDGEMENT;
-	}
+	if (packet->flags & TCP_FIN)
+		mine->fin = 1;
 	if (!(progress->known & WEIR_KNOWS_NEXT) || after(end, progress->next)) {
 		progress->next = end;
 		if (len)
 			progress->next_ns = now;
 	}
 	progress->known |= WEIR_KNOWS_NEXT;
-	if (packet->flags & TCP_FIN)
-		mine->fin = 1;
+	if (packet->flags & TCP_ACK) {
+		progress->acknowledgement = packet->acknowledgement;
+		progress->window = packet->window;
+		progress->known |= WEIR_KNOWS_ACKNOWLEDGEMENT;
+		mine->full = packet->window == 0 && !(packet->flags & (TCP_SYN | TCP_FIN));
+	}
 }
 
-static __always_inline void begin_anew(struct weir_half *half)
-{
-	__builtin_memset(&half->progress, 0, sizeof(half->progress));
-	half->seen = 0;
-	half->fin = 0;
-}
-
-/* A SYN begins the connection anew. */
+/* Moves the handshake on. */
 static __always_inline void shake_hands(struct weir_entry *entry, const struct packet *packet)
 {
 	bool syn = packet->flags & TCP_SYN, ack = packet->flags & TCP_ACK;
+	bool asked = entry->asked && entry->opener == packet->half;
 
 	if (syn && !ack) {
-		begin_anew(&entry->half[0]);
-		begin_anew(&entry->half[1]);
-		entry->handshake = ASKED;
+		entry->asked = 1;
 		entry->opener = packet->half;
-	} else if (syn && (entry->handshake == NOTHING || (entry->handshake == ASKED && entry->opener != packet->half))) {
-		entry->handshake = ANSWERED;
-		entry->opener = !packet->half;
-		entry->answered = packet->sequence;
-	} else if (is_opening(entry, packet) && ack && after(packet->acknowledgement, entry->answered)) {
-		entry->handshake = OPEN;
+		entry->question = packet->sequence;
+	} else if (syn && entry->asked && !asked && !entry->answered) {
+		entry->answered = 1;
+		entry->answer = packet->sequence;
+	} else if (!syn && ack && asked) {
+		entry->spoke = 1;
+		if (entry->answered && after(packet->acknowledgement, entry->answer))
+			entry->greeted = 1;
 	}
+}
+
+static __always_inline void move_on(struct weir_entry *entry, struct weir_half *mine, const struct weir_half *other,
+				    const struct packet *packet, __u64 now, __u32 way)
+{
+	entry->opaque |= packet->opaque;
+	if (entry->passed < COMPARED)
+		entry->passed++;
+	mine->seen = 1;
+	mine->way = way;
+	mine->outside = packet->outside;
+	if (now > mine->last_ns)
+		mine->last_ns = now;
+	if (packet->key.protocol != PROTO_TCP)
+		return;
+	if (packet->flags & TCP_RST) {
+		entry->over = 1;
+		return;
+	}
+	advance(mine, packet, now);
+	shake_hands(entry, packet);
+	if (mine->fin && other->fin && !(packet->flags & TCP_FIN))
+		entry->over = 1;
 }
 
 /* One packet. What is told by it is in `told`: of both halves with news, else of its own. */
 static __always_inline enum outcome pass(struct weir_entry *entry, const struct packet *packet,
-					 const struct packet_size *size, __u64 now, __u32 level, struct told *told)
+					 const struct packet_size *size, __u64 now, __u32 level, __u32 way,
+					 struct told *told)
 {
 	struct weir_half *mine = packet->half ? &entry->half[1] : &entry->half[0];
 	struct weir_half *other = packet->half ? &entry->half[0] : &entry->half[1];
-	enum outcome outcome = COUNTED;
+	bool news;
 
-	if (entry->dead || !is_same(&entry->key, &packet->key))
-		return GONE;
-	if (is_news(entry, mine, other, packet, now, level)) {
-		outcome = NEWS;
-		if (packet->key.protocol == PROTO_TCP &&
-		    (packet->flags & TCP_RST || (mine->fin && other->fin && !(packet->flags & TCP_FIN))))
-			outcome = LAST;
+	/* It was taken out meanwhile; or the device sees the same packets come and go. */
+	if (entry->dead || !is_same(&entry->key, &packet->key) || (mine->seen && mine->way != way))
+		return FOREIGN;
+	news = is_news(entry, mine, other, packet, now, level);
+	if (news) {
 		take(&entry->half[0], &told->half[0], now);
 		take(&entry->half[1], &told->half[1], now);
+		if (packet->key.protocol == PROTO_TCP)
+			begin_anew(entry, packet);
 	}
-	if (packet->key.protocol == PROTO_TCP) {
-		shake_hands(entry, packet);
-		advance(mine, packet, now);
-	}
-	mine->seen = 1;
-	mine->last_ns = now;
-	mine->outside = packet->outside;
-	if (outcome != COUNTED)
-		return outcome;
+	move_on(entry, mine, other, packet, now, way);
+	if (news)
+		return NEWS;
 	add(&mine->counts, size, now);
 	mine->progress.flags |= packet->flags;
-	if (now - mine->told_ns < settings.flush_ns && mine->counts.packets < settings.flush_packets)
+	/* A flush that another CPU has just made may be the later one. */
+	if ((now < mine->told_ns || now - mine->told_ns < settings.flush_ns) &&
+	    mine->counts.packets < settings.flush_packets)
 		return COUNTED;
 	if (packet->half)
 		take(&entry->half[1], &told->half[1], now);

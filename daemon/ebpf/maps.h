@@ -13,9 +13,17 @@
 /* The kernel copies a new entry's value from its beginning to its end, so that the key is there before `dead` is 0. */
 struct weir_entry {
 	struct bpf_spin_lock lock;
-	__u32 handshake;	/* how far: NOTHING and so on */
-	__u32 opener;		/* the half that sent the SYN */
-	__u32 answered;		/* sequence number of the SYN that answers it */
+	__u32 opener;		/* the half that asked, if `asked` */
+	__u32 question;		/* sequence number of its SYN */
+	__u32 answer;		/* and of the SYN that answered it, if `answered` */
+	__u8 asked;
+	__u8 answered;
+	__u8 spoke;		/* the end that asked has acknowledged something */
+	__u8 greeted;		/* namely the answer */
+	__u8 over;		/* reset, or closed by both and acknowledged: nothing goes on any more */
+	__u8 opaque;		/* it is known to wrap what nobody can read */
+	__u8 passed;		/* packets, as far as they matter */
+	__u8 reserved;
 	struct weir_half half[2];
 	struct weir_key key;
 	__u64 dead;		/* 1: taken out of the table; whoever still holds it must leave it */
@@ -25,16 +33,12 @@ struct weir_entry {
 struct held {
 	struct weir_counts counts;
 	struct weir_progress progress;
+	__u64 way;
 };
 
 struct told {
 	struct held half[2];
 };
-
-#define NOTHING 0
-#define ASKED 1
-#define ANSWERED 2
-#define OPEN 3
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -72,6 +76,7 @@ struct {
 /* Too large for the stack. Softirqs are off where packets pass, so a CPU has one user of it at a time. */
 struct scratch {
 	struct weir_frame frame;
+	struct told told;
 	__u8 fresh[sizeof(struct weir_entry)];	/* nothing but 0 and a key: the lock must lie in no other map's value */
 };
 
@@ -140,7 +145,7 @@ static __always_inline bool hand_up_tally(const struct weir_key *key, __u32 half
 	tally->head.at_ns = now;
 	tally->head.ifindex = key->ifindex;
 	tally->head.kind = WEIR_TALLY;
-	tally->head.way = key->way ^ half;
+	tally->head.way = held->way;
 	tally->head.link = 0;
 	tally->key = *key;
 	tally->counts = held->counts;

@@ -29,8 +29,8 @@ WEIR_LAYOUT(
 	WEIR_FIELD(weir_key, reserved),
 	WEIR_FIELD(weir_key, protocol),
 	WEIR_FIELD(weir_key, family),
-	WEIR_FIELD(weir_key, way),
 	WEIR_FIELD(weir_key, tunnelled),
+	WEIR_FIELD(weir_key, rest),
 	WEIR_WHOLE(weir_counts),
 	WEIR_FIELD(weir_counts, packets),
 	WEIR_FIELD(weir_counts, wire_packets),
@@ -53,11 +53,14 @@ WEIR_LAYOUT(
 	WEIR_FIELD(weir_half, last_ns),
 	WEIR_FIELD(weir_half, outside),
 	WEIR_FIELD(weir_half, seen),
+	WEIR_FIELD(weir_half, way),
 	WEIR_FIELD(weir_half, fin),
+	WEIR_FIELD(weir_half, full),
 	WEIR_WHOLE(weir_entry),
-	WEIR_FIELD(weir_entry, handshake),
 	WEIR_FIELD(weir_entry, opener),
-	WEIR_FIELD(weir_entry, answered),
+	WEIR_FIELD(weir_entry, question),
+	WEIR_FIELD(weir_entry, answer),
+	WEIR_FIELD(weir_entry, over),
 	WEIR_FIELD(weir_entry, half),
 	WEIR_FIELD(weir_entry, key),
 	WEIR_FIELD(weir_entry, dead),
@@ -110,6 +113,7 @@ WEIR_LAYOUT(
 	WEIR_FIELD(weir_settings, snap_long),
 	WEIR_FIELD(weir_settings, vxlan_ports),
 	WEIR_FIELD(weir_settings, geneve_ports),
+	WEIR_FIELD(weir_settings, wireguard_ports),
 	WEIR_WHOLE(weir_order),
 	WEIR_FIELD(weir_order, ethernet),
 	WEIR_FIELD(weir_order, all),
@@ -146,12 +150,8 @@ static __always_inline bool is_chosen(const struct weir_key *key, __u32 sample)
 	return sample <= 1 || hash % sample == 0;
 }
 
-static __always_inline struct weir_entry *begin(const struct weir_key *key)
+static __always_inline struct weir_entry *begin(struct scratch *scratch, const struct weir_key *key)
 {
-	struct scratch *scratch = bpf_map_lookup_elem(&weir_scratch, &only);
-
-	if (!scratch)
-		return 0;
 	__builtin_memcpy(scratch->fresh + __builtin_offsetof(struct weir_entry, key), key, sizeof(*key));
 	/* Another CPU may have been faster, which is as well. */
 	bpf_map_update_elem(&weir_table, key, scratch->fresh, BPF_NOEXIST);
@@ -170,8 +170,7 @@ __noinline int bury(const struct weir_key *key, __u64 before)
 	if (!entry)
 		return 0;
 	bpf_spin_lock(&entry->lock);
-	if (!entry->dead && is_same(&entry->key, key) && !entry->half[0].counts.packets && !entry->half[1].counts.packets &&
-	    entry->half[0].last_ns <= before && entry->half[1].last_ns <= before) {
+	if (!entry->dead && is_same(&entry->key, key) && !holds(entry) && last_of(entry) <= before) {
 		entry->dead = 1;
 		dead = true;
 	}
@@ -224,6 +223,37 @@ __noinline int tell(const struct weir_key *key, struct told *told, __u64 now)
 	return all;
 }
 
+/* Tells one entry, if it rests, and forgets it, if it rests for long or is over. */
+__noinline int rest(const struct weir_key *key, __u64 now, __u32 all)
+{
+	__u64 rested = all ? now : now - settings.rest_ns, forgotten = all ? now : now - settings.forget_ns;
+	struct told told = {};
+	struct weir_entry *entry;
+	bool rests = false;
+
+	if (!key)
+		return 0;
+	entry = bpf_map_lookup_elem(&weir_table, key);
+	if (!entry)
+		return 0;
+	bpf_spin_lock(&entry->lock);
+	if (!entry->dead && is_same(&entry->key, key) && last_of(entry) <= rested) {
+		take(&entry->half[0], &told.half[0], now);
+		take(&entry->half[1], &told.half[1], now);
+		if (entry->over)
+			forgotten = rested;
+		rests = true;
+	}
+	bpf_spin_unlock(&entry->lock);
+	if (!rests)
+		return 0;
+	if (tell(key, &told, now))
+		bury(key, forgotten);
+	else
+		keep(key, &told);
+	return 0;
+}
+
 static __always_inline __u32 wire_packets(const struct __sk_buff *skb, const struct packet *packet)
 {
 	__u32 segments = skb->gso_segs;
@@ -235,10 +265,20 @@ static __always_inline __u32 wire_packets(const struct __sk_buff *skb, const str
 }
 
 /* A frame of no entry. */
-static __always_inline void hand_up_alone(struct __sk_buff *skb, __u64 now, __u32 way_and_link)
+static __always_inline int hand_up_alone(struct __sk_buff *skb, __u64 now, __u32 way_and_link)
 {
 	if (!hand_up_frame(skb, now, way_and_link, settings.snap_long))
 		COUNT(uncounted);
+	return 0;
+}
+
+/* A frame that only the daemon can read. If it is an error about a conversation's packet, what comes next there is news. */
+static __always_inline int hand_up_unread(struct __sk_buff *skb, const struct packet *packet, __u64 now, __u32 way_and_link)
+{
+	COUNT(unread);
+	if (packet->refused)
+		rest(&packet->key, now, 1);
+	return hand_up_alone(skb, now, way_and_link);
 }
 
 static __always_inline int watch(struct __sk_buff *skb, __u32 way, __u32 link)
@@ -247,19 +287,21 @@ static __always_inline int watch(struct __sk_buff *skb, __u32 way, __u32 link)
 	__u32 level = control ? control->level : 0, frame_bytes = skb->len + (skb->vlan_present ? 4 : 0);
 	__u32 way_and_link = way | link << 1;
 	__u64 now = bpf_ktime_get_ns();
-	enum outcome outcome = GONE;
+	enum outcome outcome = FOREIGN;
 	struct packet packet = {};
+	struct scratch *scratch = bpf_map_lookup_elem(&weir_scratch, &only);
 	struct weir_entry *entry;
-	struct told told = {};
 
+	if (!scratch)
+		return 0;
 	COUNT(packets);
 	if (level >= WEIR_LEVEL_TOTALS)
 		return add_up(skb, way, frame_bytes);
-	if (parse(skb, &packet, way, link) != COUNTABLE) {
-		COUNT(unread);
-		hand_up_alone(skb, now, way_and_link);
-		return 0;
-	}
+	if (parse(skb, &packet, link) != COUNTABLE)
+		return hand_up_unread(skb, &packet, now, way_and_link);
+	/* Each message is news, so that they need no entry. */
+	if (packet.message && level < WEIR_LEVEL_NO_MESSAGES)
+		return hand_up_alone(skb, now, way_and_link);
 	struct packet_size size = {
 		.wire_packets = wire_packets(skb, &packet),
 		.frame_bytes = frame_bytes,
@@ -271,40 +313,34 @@ static __always_inline int watch(struct __sk_buff *skb, __u32 way, __u32 link)
 	if (!entry) {
 		if (level >= WEIR_LEVEL_SAMPLED && control && !is_chosen(&packet.key, control->sample))
 			return add_up(skb, way, frame_bytes);
-		entry = begin(&packet.key);
+		entry = begin(scratch, &packet.key);
 		if (!entry)
 			COUNT(table_full);
 	}
+	scratch->told.half[0].counts.packets = scratch->told.half[1].counts.packets = 0;
 	if (entry) {
 		bpf_spin_lock(&entry->lock);
-		outcome = pass(entry, &packet, &size, now, level, &told);
+		outcome = pass(entry, &packet, &size, now, level, way, &scratch->told);
 		bpf_spin_unlock(&entry->lock);
 	}
 	if (outcome == COUNTED)
 		return 0;
-	if (outcome == GONE) {
-		hand_up_alone(skb, now, way_and_link);
-		return 0;
-	}
-	int all = tell(&packet.key, &told, now);
+	if (outcome == FOREIGN)
+		return hand_up_alone(skb, now, way_and_link);
+	int all = tell(&packet.key, &scratch->told, now);
+	__u32 snap = packet.reach > settings.snap_news ? settings.snap_long : settings.snap_news;
 
-	if (outcome != DUE) {
-		__u32 snap = packet.message ? settings.snap_long : settings.snap_news;
+	if (outcome == NEWS && !hand_up_frame(skb, now, way_and_link, snap)) {
+		struct held *mine = packet.half ? &scratch->told.half[1] : &scratch->told.half[0];
 
-		if (!hand_up_frame(skb, now, way_and_link, snap)) {
-			struct held *mine = packet.half ? &told.half[1] : &told.half[0];
-
-			if (!mine->counts.packets)
-				__builtin_memset(mine, 0, sizeof(*mine));
-			add(&mine->counts, &size, now);
-			mine->progress.flags |= packet.flags;
-			all = 0;
-		}
+		if (!mine->counts.packets)
+			__builtin_memset(mine, 0, sizeof(*mine));
+		add(&mine->counts, &size, now);
+		mine->progress.flags |= packet.flags;
+		all = 0;
 	}
 	if (!all)
-		keep(&packet.key, &told);
-	else if (outcome == LAST)
-		bury(&packet.key, now);
+		keep(&packet.key, &scratch->told);
 	return 0;
 }
 
@@ -334,37 +370,6 @@ int weir_out_raw(struct __sk_buff *skb)
 {
 	watch(skb, WEIR_OUT, WEIR_RAW);
 	return NEXT;
-}
-
-/* Tells and forgets one entry, if it rests. */
-__noinline int rest(const struct weir_key *key, __u64 now, __u32 all)
-{
-	__u64 rested = now - settings.rest_ns, forgotten = all ? now : now - settings.forget_ns;
-	struct weir_entry *entry;
-	struct told told = {};
-	bool old = false;
-
-	if (!key)
-		return 0;
-	entry = bpf_map_lookup_elem(&weir_table, key);
-	if (!entry)
-		return 0;
-	bpf_spin_lock(&entry->lock);
-	if (!entry->dead && is_same(&entry->key, key)) {
-		if (all || (entry->half[0].last_ns < rested && entry->half[1].last_ns < rested)) {
-			take(&entry->half[0], &told.half[0], now);
-			take(&entry->half[1], &told.half[1], now);
-			old = true;
-		}
-	}
-	bpf_spin_unlock(&entry->lock);
-	if (!old)
-		return 0;
-	if (tell(key, &told, now))
-		bury(key, forgotten);
-	else
-		keep(key, &told);
-	return 0;
 }
 
 /* Run by the daemon, with the keys of entries that seemed to rest when it looked the table over. */

@@ -26,8 +26,8 @@ struct weir_key {
 	__u32 reserved;
 	__u8 protocol;
 	__u8 family;		/* 4 or 6 */
-	__u8 way;		/* which way packets of the lower end pass the device: WEIR_IN or WEIR_OUT */
 	__u8 tunnelled;
+	__u8 rest;
 };
 
 #define WEIR_IN 0
@@ -63,8 +63,10 @@ struct weir_half {
 	__u64 told_ns;		/* when it was last told */
 	__u64 last_ns;		/* its last packet, counted here or not */
 	__u32 outside;		/* a mix of what that was wrapped in: MAC addresses, tags, tunnels */
-	__u16 seen;		/* it had a packet */
-	__u16 fin;		/* it has said FIN */
+	__u8 seen;		/* it had a packet */
+	__u8 way;		/* which way that passed the device: WEIR_IN or WEIR_OUT */
+	__u8 fin;		/* it has said FIN */
+	__u8 full;		/* it has no room */
 };
 
 /* Kinds of records. */
@@ -145,13 +147,14 @@ struct weir_control {
 struct weir_settings {
 	__u64 flush_ns;		/* a half that carries traffic is told so often */
 	__u64 flush_packets;	/* or after so many packets */
-	__u64 pause_ns;		/* the first packet of a half after so long is news */
+	__u64 pause_ns;		/* the first packet after so long is news */
 	__u64 rest_ns;		/* an entry without a packet for so long is told */
 	__u64 forget_ns;	/* and after so long forgotten */
 	__u32 snap_news;	/* bytes of a frame */
 	__u32 snap_long;	/* of one that holds a message, or that only the daemon can read */
 	__be16 vxlan_ports[WEIR_PORTS];
 	__be16 geneve_ports[WEIR_PORTS];
+	__be16 wireguard_ports[WEIR_PORTS];
 };
 
 /* What weir_take is given, behind the header of an Ethernet frame. */

@@ -3,6 +3,237 @@
 //! Programs at every device (`daemon/ebpf/tcx.bpf.c`) pass up frames, which the same decoder reads, and tallies of the
 //! packets between them. A packet is in one frame or in one tally, so both together are what a capture of every frame tells.
 //! Programs decide nothing about packets, and nothing of them is left when the daemon ends, however it ends.
+//!
+//! Bounded: the ring by bytes (what finds no room is counted, and its packets stay in the table), the table by entries (what
+//! finds no room is handed up frame by frame), the queue by its owner.
 
 pub mod abi;
+mod attach;
+mod bpf;
+pub mod clock;
 pub mod object;
+pub mod pending;
+pub mod programs;
+mod watching;
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::links::Links;
+use super::{Direction, InterfaceId, Sink};
+use crate::notice::Notices;
+use crate::worker::{StopError, Worker};
+pub use attach::Hook;
+pub use object::EbpfError;
+use programs::{Programs, Watched};
+
+/// How to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of a frame that holds a message or that only the decoder can read; of other news 256 are taken.
+    pub snap_len: u32,
+    /// Watch `lo` as well.
+    pub loopback: bool,
+    /// Bytes of the ring through which frames and tallies come up: a power of two, whole pages.
+    pub ring_bytes: u32,
+    /// Conversations that are counted at once, each on each device that it passes; one takes some 330 bytes of the kernel's
+    /// memory.
+    pub table_entries: u32,
+    /// UDP ports of VXLAN; at most eight.
+    pub vxlan_ports: Vec<u16>,
+    /// UDP ports of Geneve; at most eight.
+    pub geneve_ports: Vec<u16>,
+    /// UDP ports of WireGuard; at most eight.
+    pub wireguard_ports: Vec<u16>,
+    /// A conversation that carries traffic is told so often: half as often as flows are told of it.
+    pub flush: Duration,
+    /// How programs are hung to devices.
+    pub hook: Hook,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            snap_len: 768,
+            loopback: false,
+            ring_bytes: 8 << 20,
+            table_entries: 1 << 16,
+            vxlan_ports: vec![8472, 4789, 6784],
+            geneve_ports: vec![6081],
+            wireguard_ports: vec![51_820, 51_821, 51_871],
+            flush: Duration::from_millis(2500),
+            hook: Hook::default(),
+        }
+    }
+}
+
+/// How much is left out, for a node that has no time for all of it. Each level leaves out what those before it do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// Nothing.
+    #[default]
+    All,
+    /// Messages of applications: DNS is counted like anything else.
+    NoMessages,
+    /// TCP's anomalies: retransmissions and the like are counted as packets only.
+    NoAnomalies,
+    /// All but one in so many new connections; the same ones on all devices and nodes. The others' packets are added up by
+    /// device.
+    Sampled(NonZeroU32),
+    /// Everything: packets are added up by device.
+    Totals,
+}
+
+impl Level {
+    fn control(self) -> abi::Control {
+        let (level, sample) = match self {
+            Self::All => (0, 1),
+            Self::NoMessages => (1, 1),
+            Self::NoAnomalies => (2, 1),
+            Self::Sampled(one_in) => (3, one_in.get()),
+            Self::Totals => (4, 1),
+        };
+        abi::Control { level, sample }
+    }
+}
+
+/// What was seen since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets that passed the programs.
+    pub packets: u64,
+    /// Frames handed to the queue.
+    pub frames: u64,
+    /// Tallies handed to the queue.
+    pub tallies: u64,
+    /// Packets in these tallies.
+    pub tallied_packets: u64,
+    /// Batches handed to the queue.
+    pub batches: u64,
+    /// Frames that found no room in the ring. Their packets are in a tally all the same, but for `uncounted`.
+    pub kernel_dropped: u64,
+    /// Packets that neither a frame nor a tally tells of.
+    pub uncounted: u64,
+    /// Tallies that found no room in the ring, and were kept for later.
+    pub tallies_kept: u64,
+    /// Frames, and packets of tallies, dropped since the queue was full.
+    pub queue_dropped: u64,
+    /// Packets handed up since their conversation found no room in the table.
+    pub table_full: u64,
+    /// Packets handed up since only the decoder can read them.
+    pub unread: u64,
+    /// Packets that were only added up, by [`Level`].
+    pub untracked: u64,
+    /// Conversations in the table when it was last looked over.
+    pub entries: u64,
+    /// Devices watched now.
+    pub devices: u64,
+    /// Bytes of the ring.
+    pub ring_bytes: u64,
+}
+
+/// What the thread counts.
+#[derive(Debug, Default)]
+struct Counters {
+    frames: AtomicU64,
+    tallies: AtomicU64,
+    tallied_packets: AtomicU64,
+    batches: AtomicU64,
+    queue_dropped: AtomicU64,
+    entries: AtomicU64,
+    devices: AtomicU64,
+}
+
+/// A running watch.
+#[derive(Debug)]
+pub struct EbpfCapture {
+    worker: Worker,
+    counters: Arc<Counters>,
+    watched: Arc<Mutex<Watched>>,
+    ring_bytes: u64,
+    notices: Notices,
+}
+
+impl EbpfCapture {
+    /// What was seen since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let totals = self.watched.lock().unwrap_or_else(PoisonError::into_inner).totals();
+        let counters = &self.counters;
+        Stats {
+            packets: totals.packets,
+            frames: get(&counters.frames),
+            tallies: get(&counters.tallies),
+            tallied_packets: get(&counters.tallied_packets),
+            batches: get(&counters.batches),
+            kernel_dropped: totals.frames_lost,
+            uncounted: totals.uncounted,
+            tallies_kept: totals.tallies_kept,
+            queue_dropped: get(&counters.queue_dropped),
+            table_full: totals.table_full,
+            unread: totals.unread,
+            untracked: totals.untracked,
+            entries: get(&counters.entries),
+            devices: get(&counters.devices),
+            ring_bytes: self.ring_bytes,
+        }
+    }
+
+    /// Packets that were only added up, by device and way.
+    #[must_use]
+    pub fn untracked(&self) -> Vec<(InterfaceId, Direction, abi::Sum)> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).untracked()
+    }
+
+    /// Leaves out more or less, from the next packet on.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn set_level(&self, level: Level) -> Result<(), EbpfError> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).set_control(level.control())
+    }
+
+    /// Takes what there is to say to people.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.take()
+    }
+
+    /// False once the thread has ended; a notice says why.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.worker.is_running()
+    }
+
+    /// Takes the programs off, hands over what ring and table still hold, and ends the thread.
+    ///
+    /// # Errors
+    /// See [`Worker::stop`].
+    pub fn stop(self, deadline: Duration) -> Result<(), StopError> {
+        self.worker.stop(deadline)
+    }
+}
+
+/// Watches the devices of this thread's network namespace, in a thread of its own, as they come and go.
+///
+/// # Errors
+/// [`EbpfError`]. A single device that programs cannot be hung to is a notice.
+pub fn start(settings: &Settings, sink: Sink) -> Result<EbpfCapture, EbpfError> {
+    let (programs, watched) = Programs::load(object::TCX, settings)?;
+    let links = Links::open().map_err(|error| EbpfError::failed("list the devices", error))?;
+    let (counters, notices) = (Arc::new(Counters::default()), Notices::default());
+    let watched = Arc::new(Mutex::new(watched));
+    let watching = watching::Watching::start(
+        settings,
+        programs,
+        links,
+        watching::Shared { counters: counters.clone(), notices: notices.clone(), watched: watched.clone() },
+        sink,
+    )?;
+    let worker = Worker::spawn("ebpf", move |stop| watching.run(&stop))
+        .map_err(|error| EbpfError::failed("start a thread", error))?;
+    Ok(EbpfCapture { worker, counters, watched, ring_bytes: settings.ring_bytes.into(), notices })
+}

@@ -21,6 +21,8 @@ use crate::netlink::{Listener, Message, Received};
 /// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR` (linux/rtnetlink.h).
 const GROUPS: [u32; 3] = [1, 5, 9];
 const RECEIVE_BUFFER: usize = 1 << 20;
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_LOOPBACK: u16 = 772;
 /// The kernel answers a dump at once; so long is never.
 const DUMP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -43,6 +45,8 @@ pub struct Link {
     pub up: bool,
     /// `IFF_LOOPBACK`.
     pub loopback: bool,
+    /// Kind of its link header (`ARPHRD_`, linux/if_arp.h).
+    pub hardware: u16,
     /// It has an address that is not link-local.
     pub has_address: bool,
     /// A default route leads through it.
@@ -60,6 +64,8 @@ pub struct Device {
     pub why: &'static str,
     /// Up: frames can pass.
     pub up: bool,
+    /// Its frames begin with an Ethernet header.
+    pub ethernet: bool,
 }
 
 /// What happened to a device.
@@ -145,6 +151,7 @@ fn device(link: &Link) -> Option<Device> {
         interface: Interface { index: link.index, name, role },
         why: role::why(link),
         up: link.up,
+        ethernet: [ARPHRD_ETHER, ARPHRD_LOOPBACK].contains(&link.hardware),
     })
 }
 
@@ -236,7 +243,7 @@ mod tests {
 
     fn known(index: u32, name: &str, up: bool) -> (InterfaceId, Device) {
         let interface = Interface { index, name: name.into(), role: Role::PodVeth };
-        (InterfaceId(index), Device { id: InterfaceId(index), interface, why: "", up })
+        (InterfaceId(index), Device { id: InterfaceId(index), interface, why: "", up, ethernet: true })
     }
 
     #[test]
@@ -257,6 +264,6 @@ mod tests {
     fn this_machine_has_a_loopback() {
         let links = Links::open().unwrap();
         let lo = links.snapshot().find(|device| device.interface.role == Role::Loopback).unwrap();
-        assert_eq!((&*lo.interface.name, lo.interface.index), ("lo", lo.id.0));
+        assert_eq!((&*lo.interface.name, lo.interface.index, lo.ethernet), ("lo", lo.id.0, true));
     }
 }

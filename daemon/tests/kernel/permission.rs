@@ -35,3 +35,29 @@ fn a_missing_capability_is_named_with_the_way_to_get_it() {
     }
     assert!(sentences[0].contains("veth-pod"), "{}", sentences[0]);
 }
+
+#[cfg(feature = "ebpf")]
+#[test]
+fn every_capability_that_programs_need_is_named() {
+    use rustix::thread::CapabilitySet;
+    use weir_daemon::capture::ebpf;
+
+    if !may_run("every_capability_that_programs_need_is_named") {
+        return;
+    }
+    let world = World::new();
+    let with = |held: CapabilitySet| {
+        world.node.enter(|| {
+            set_capabilities(None, CapabilitySets { effective: held, permitted: held, inheritable: held })
+                .unwrap();
+            let (sender, _inputs) = sync_channel(8);
+            ebpf::start(&ebpf::Settings::default(), sink(sender)).map(drop).map_err(|error| error.to_string())
+        })
+    };
+    let none = with(CapabilitySet::empty()).unwrap_err();
+    assert!(none.contains("CAP_BPF and CAP_NET_ADMIN and CAP_PERFMON is missing"), "{none}");
+    let some = with(CapabilitySet::BPF | CapabilitySet::PERFMON).unwrap_err();
+    assert!(some.contains("CAP_NET_ADMIN is missing") && !some.contains("CAP_BPF and"), "{some}");
+    assert!(!none.contains('\n') && none.contains("setcap"), "{none}");
+    assert_eq!(with(CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::NET_ADMIN), Ok(()));
+}

@@ -12,7 +12,7 @@ pub const SNAP: usize = 2048;
 /// Keys in one order.
 pub const TAKEN: usize = 64;
 
-/// `weir_key::way` and `Head::way` of packets that the node received there.
+/// `way` of packets that the node received there.
 pub const IN: u8 = 0;
 /// Of packets that the node sent there.
 pub const OUT: u8 = 1;
@@ -29,7 +29,7 @@ pub const KNOWS_ACKNOWLEDGEMENT: u32 = 2;
 
 /// One conversation on one device.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key {
     /// One end's address, as on the wire; of IPv4 the first four bytes.
     pub low: [u8; 16],
@@ -47,10 +47,10 @@ pub struct Key {
     pub protocol: u8,
     /// 4 or 6.
     pub family: u8,
-    /// Which way packets of the lower end pass the device.
-    pub way: u8,
     /// 1: in a tunnel.
     pub tunnelled: u8,
+    /// Nothing.
+    pub rest: u8,
 }
 
 /// Packets of one half since it was last told.
@@ -106,23 +106,33 @@ pub struct Half {
     /// A mix of what that was wrapped in.
     pub outside: u32,
     /// 1: it had a packet.
-    pub seen: u16,
+    pub seen: u8,
+    /// Which way that passed the device.
+    pub way: u8,
     /// 1: it has said FIN.
-    pub fin: u16,
+    pub fin: u8,
+    /// 1: it has no room.
+    pub full: u8,
 }
 
 /// An entry of the table.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
     /// The kernel's lock; what is read is never it.
     pub lock: u32,
-    /// How far the handshake is.
-    pub handshake: u32,
-    /// The half that opened.
+    /// The half that asked.
     pub opener: u32,
-    /// Sequence number of the answering SYN.
-    pub answered: u32,
+    /// Sequence number of its SYN.
+    pub question: u32,
+    /// And of the SYN that answered.
+    pub answer: u32,
+    /// How far the handshake is.
+    pub handshake: [u8; 4],
+    /// 1: nothing goes on any more.
+    pub over: u8,
+    /// What else is known.
+    pub marks: [u8; 3],
     /// Packets of the lower end, and of the higher.
     pub half: [Half; 2],
     /// Its key.
@@ -247,7 +257,7 @@ pub struct Settings {
     pub flush_ns: u64,
     /// Or after so many packets.
     pub flush_packets: u64,
-    /// The first packet of a half after so long is news.
+    /// The first packet after so long is news.
     pub pause_ns: u64,
     /// An entry without a packet for so long is told.
     pub rest_ns: u64,
@@ -261,6 +271,8 @@ pub struct Settings {
     pub vxlan_ports: [u16; PORTS],
     /// See `vxlan_ports`.
     pub geneve_ports: [u16; PORTS],
+    /// See `vxlan_ports`.
+    pub wireguard_ports: [u16; PORTS],
 }
 
 /// What the program that takes entries out is given. It is a frame to the kernel.
@@ -345,13 +357,13 @@ mod tests {
     fn both_sides_lay_out_the_same() {
         let mut ours = BTreeMap::new();
         layout! { ours,
-            "weir_key" = Key { low, high, low_port, high_port, ifindex, reserved, protocol, family, way, tunnelled }
+            "weir_key" = Key { low, high, low_port, high_port, ifindex, reserved, protocol, family, tunnelled, rest }
             "weir_counts" = Counts {
                 packets, wire_packets, frame_bytes, ip_bytes, payload_bytes, first_ns, last_ns,
             }
             "weir_progress" = Progress { next, acknowledgement, window, flags, known, next_ns }
-            "weir_half" = Half { counts, progress, told_ns, last_ns, outside, seen, fin }
-            "weir_entry" = Entry { handshake, opener, answered, half, key, dead }
+            "weir_half" = Half { counts, progress, told_ns, last_ns, outside, seen, way, fin, full }
+            "weir_entry" = Entry { opener, question, answer, over, half, key, dead }
             "weir_head" = Head { at_ns, ifindex, kind, way, link }
             "weir_frame" = FrameHead { head, len, captured, tagged, tag, tag_type }
             "weir_tally" = Tally { head, key, counts, progress, half }
@@ -363,6 +375,7 @@ mod tests {
             "weir_control" = Control { level, sample }
             "weir_settings" = Settings {
                 flush_ns, flush_packets, pause_ns, rest_ns, forget_ns, snap_news, snap_long, vxlan_ports, geneve_ports,
+                wireguard_ports,
             }
             "weir_order" = OrderHead { ethernet, all }
         }

@@ -3,6 +3,7 @@
 //! What the kernel needs and does not have is told in one sentence each, since it is what the user can mend. Which program
 //! is attached where is for the callers.
 
+use std::error::Error;
 use std::io;
 use std::path::Path;
 
@@ -34,7 +35,7 @@ pub enum EbpfError {
     #[error("eBPF: the kernel has no {KERNEL_TYPES}: it was built without CONFIG_DEBUG_INFO_BTF")]
     NoKernelTypes,
     /// The kernel lacks what the programs are made of.
-    #[error("eBPF: this kernel is too old for {what} ({error}); 5.16 or newer is needed")]
+    #[error("eBPF: this kernel is too old for {what} ({error}); 5.13 or newer is needed")]
     TooOld {
         /// The map or program.
         what: String,
@@ -68,19 +69,36 @@ impl EbpfError {
     }
 }
 
+/// An error with what caused it: some of aya's name nothing but the call.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut words = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push(error.to_string());
+        cause = error.source();
+    }
+    // A transparent error says what its cause says.
+    words.dedup();
+    words.join(": ")
+}
+
 /// Makes the maps of an object; `set` says what differs from how it was compiled. Programs are loaded one by one afterwards.
 ///
 /// # Errors
 /// [`EbpfError`]
 pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<Ebpf, EbpfError> {
+    // Asked first: aya finds out once a process what the kernel can, and without a right it finds that it can nothing.
     let missing = missing_capabilities();
+    if !missing.is_empty() {
+        return Err(EbpfError::Permission { missing });
+    }
     if !Path::new(KERNEL_TYPES).exists() {
         return Err(EbpfError::NoKernelTypes);
     }
     let mut loader = EbpfLoader::new();
     set(&mut loader);
     loader.load(object).map_err(|error| match error {
-        _ if !missing.is_empty() => EbpfError::Permission { missing },
         aya::EbpfError::MapError(MapError::CreateError { name, io_error })
             if io_error.kind() == io::ErrorKind::InvalidInput =>
         {
@@ -89,7 +107,7 @@ pub fn open<'a>(object: &[u8], set: impl FnOnce(&mut EbpfLoader<'a>)) -> Result<
         aya::EbpfError::MapError(MapError::CreateError { name, io_error }) => {
             EbpfError::failed(format!("make the map {name}"), io_error)
         }
-        other => EbpfError::failed("open the programs", other),
+        other => EbpfError::failed("open the programs", with_causes(&other)),
     })
 }
 
@@ -112,16 +130,11 @@ pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedCla
 #[must_use]
 pub fn refused(name: &str, error: ProgramError) -> EbpfError {
     match error {
-        ProgramError::LoadError { io_error, .. }
-            if io_error.kind() == io::ErrorKind::PermissionDenied && !missing_capabilities().is_empty() =>
-        {
-            EbpfError::Permission { missing: missing_capabilities() }
-        }
         ProgramError::LoadError { verifier_log, io_error } => EbpfError::Refused {
             program: name.to_owned(),
             reason: last_line(&verifier_log.to_string()).unwrap_or_else(|| io_error.to_string()),
         },
-        other => EbpfError::failed(format!("load {name}"), other),
+        other => EbpfError::failed(format!("load {name}"), with_causes(&other)),
     }
 }
 

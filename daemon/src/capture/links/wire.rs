@@ -83,6 +83,7 @@ pub fn parse_link(whole: &[u8]) -> Option<Link> {
         index: number(body.get(4..)?)?,
         up: flags & IFF_UP != 0,
         loopback: flags & IFF_LOOPBACK != 0,
+        hardware: u16::from_ne_bytes(*body.get(2..)?.first_chunk()?),
         ..Link::default()
     };
     for attribute in NlasIterator::new(body.get(IFINFO..)?) {

@@ -1,0 +1,140 @@
+//! A device and the programs that hang there: for each way one, where a capture of frames has its tap.
+//!
+//! What comes in is seen before anybody else judges it, what goes out is seen after all others did. With tcx (Linux 6.6) the
+//! kernel takes programs off when the daemon ends, however it ends. Before that they are filters of the `clsact` queueing
+//! discipline, under a name, handle and priority of their own, by which those that a killed daemon left are found and
+//! removed; the discipline itself is left, since others may use it.
+
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, tc};
+use aya::util::KernelVersion;
+
+use super::object::with_causes;
+use super::programs::{Place, Programs};
+use crate::capture::links::Device;
+use crate::capture::{Interface, Role};
+
+/// How programs are hung to devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// By tcx where the kernel has it.
+    #[default]
+    Auto,
+    /// By tcx.
+    Tcx,
+    /// As filters of the clsact queueing discipline.
+    Clsact,
+}
+
+impl Hook {
+    fn is_tcx(self) -> bool {
+        match self {
+            Self::Auto => {
+                KernelVersion::current().is_ok_and(|running| running >= KernelVersion::new(6, 6, 0))
+            }
+            Self::Tcx => true,
+            Self::Clsact => false,
+        }
+    }
+}
+
+/// Of weir's filters, wherever they are.
+const HANDLE: TcHandle = TcHandle::new(0, 0x7e12);
+/// Before and behind the priorities that others usually have.
+const FIRST: u16 = 1;
+const LAST: u16 = 0xbfff;
+
+/// Why a device is not watched.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It went before the programs hung there.
+    Gone,
+    /// What the kernel or the library says.
+    Other(String),
+}
+
+/// A device with its programs. They are taken off when this is dropped.
+#[derive(Debug)]
+pub struct Attached {
+    /// As the queue knows it.
+    pub interface: Interface,
+    /// A program of somebody else's goes before weir's on the way out.
+    pub behind_another: bool,
+    _links: Vec<SchedClassifierLink>,
+}
+
+impl Attached {
+    /// Hangs the programs there. A frame on the loopback goes out and comes in; one sight of it is enough.
+    pub fn open(device: &Device, programs: &mut Programs, hook: Hook) -> Result<Self, Refusal> {
+        let name = &*device.interface.name;
+        let ways: &[TcAttachType] = match device.interface.role {
+            Role::Loopback => &[TcAttachType::Ingress],
+            _ => &[TcAttachType::Ingress, TcAttachType::Egress],
+        };
+        if !hook.is_tcx() {
+            prepare_clsact(name, programs)?;
+        }
+        let mut links = Vec::with_capacity(ways.len());
+        for way in ways {
+            let place = Place { inbound: *way == TcAttachType::Ingress, ethernet: device.ethernet };
+            let program = programs.at(place).map_err(|error| Refusal::Other(error.to_string()))?;
+            links.push(hang(program, name, *way, hook)?);
+        }
+        let behind_another = hook.is_tcx() && ways.len() > 1 && others_go_before(name);
+        Ok(Self { interface: device.interface.clone(), behind_another, _links: links })
+    }
+}
+
+fn hang(
+    program: &mut SchedClassifier,
+    name: &str,
+    way: TcAttachType,
+    hook: Hook,
+) -> Result<SchedClassifierLink, Refusal> {
+    let first = way == TcAttachType::Ingress;
+    let options = if hook.is_tcx() {
+        TcAttachOptions::TcxOrder(if first { LinkOrder::first() } else { LinkOrder::last() })
+    } else {
+        let priority = if first { FIRST } else { LAST };
+        TcAttachOptions::Netlink(NlOptions { priority, handle: HANDLE, ..NlOptions::default() })
+    };
+    let id = program.attach_with_options(name, way, options)?;
+    Ok(program.take_link(id)?)
+}
+
+/// Makes the discipline, if nobody has, and removes what a daemon that was killed left there.
+fn prepare_clsact(name: &str, programs: &Programs) -> Result<(), Refusal> {
+    match tc::qdisc_add_clsact(name) {
+        Ok(()) => return Ok(()),
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
+        Err(TcError::AlreadyAttached) => {}
+        Err(error) => return Err(ProgramError::from(error).into()),
+    }
+    for way in [TcAttachType::Ingress, TcAttachType::Egress] {
+        for program in programs.names() {
+            // Mostly there is none.
+            let _ = tc::qdisc_detach_program(name, way, program);
+        }
+    }
+    Ok(())
+}
+
+/// True if what is sent there passes somebody else's program before weir's. If that one lets a packet pass by its own
+/// judgement, programs behind it do not see it.
+fn others_go_before(name: &str) -> bool {
+    SchedClassifier::query_tcx(name, TcAttachType::Egress).is_ok_and(|(_, programs)| programs.len() > 1)
+}
+
+impl From<ProgramError> for Refusal {
+    fn from(error: ProgramError) -> Self {
+        let gone = match &error {
+            ProgramError::SyscallError(call) => call.io_error.raw_os_error() == Some(libc::ENODEV),
+            ProgramError::TcError(TcError::IoError(error)) => error.raw_os_error() == Some(libc::ENODEV),
+            ProgramError::TcError(TcError::NetlinkError(error)) => error.raw_os_error() == Some(libc::ENODEV),
+            ProgramError::UnknownInterface { .. } => true,
+            _ => false,
+        };
+        if gone { Self::Gone } else { Self::Other(with_causes(&error)) }
+    }
+}

@@ -1,0 +1,314 @@
+//! The thread: drains the ring at a steady pace, looks the table over for what rests, keeps devices and programs in step.
+//!
+//! The kernel wakes it once for an emptied ring that fills again, never for each record. A device is announced before programs
+//! hang there, so that no frame is without a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::attach::{Attached, Hook, Refusal};
+use super::clock::{Clock, monotonic_ns};
+use super::object::EbpfError;
+use super::pending::{Pending, Released};
+use super::programs::{Programs, Watched, rests};
+use super::{Counters, Settings, abi};
+use crate::capture::links::{Device, Links, bypass_sentence, is_wanted};
+use crate::capture::{Input, InterfaceId, Loss, Sink};
+use crate::notice::Notices;
+use crate::worker::Stop;
+
+/// The ring is drained so often at most.
+const CADENCE: Duration = Duration::from_millis(10);
+/// A CPU takes no longer from a packet's time to its record in the ring.
+const SETTLING_NS: u64 = 2_000_000;
+/// What is older than so many bytes of frames leaves at once.
+const HELD_BYTES: usize = 16 << 20;
+/// Records read before others have their turn.
+const TURN: usize = 1 << 16;
+/// Losses are told so often, and what failed is tried again.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// The table is looked over so often,
+const LOOK: Duration = Duration::from_secs(1);
+/// or so many times less than the last look took.
+const LOOK_SHARE: u32 = 100;
+/// At the end the table is emptied; entries that cannot be told since the ring is full are tried again so often.
+const LAST_LOOKS: usize = 64;
+
+/// What others look at.
+pub struct Shared {
+    pub counters: Arc<Counters>,
+    pub notices: Notices,
+    pub watched: Arc<Mutex<Watched>>,
+}
+
+/// The thread's state.
+pub struct Watching {
+    programs: Programs,
+    links: Links,
+    shared: Shared,
+    sink: Sink,
+    hook: Hook,
+    loopback: bool,
+    attached: BTreeMap<InterfaceId, Attached>,
+    /// Devices that could not be watched, which was said.
+    refused: BTreeSet<InterfaceId>,
+    pending: Pending,
+    clock: Clock,
+    /// Frames lost in the kernel that were told.
+    told_lost: u64,
+    unreported: Loss,
+    next_drain: Instant,
+    next_housekeeping: Instant,
+    next_look: Instant,
+    /// Devices and programs may differ.
+    out_of_step: bool,
+}
+
+impl Watching {
+    /// Hangs programs to the devices there are.
+    ///
+    /// # Errors
+    /// If they can be hung to none.
+    pub fn start(
+        settings: &Settings,
+        programs: Programs,
+        links: Links,
+        shared: Shared,
+        sink: Sink,
+    ) -> Result<Self, EbpfError> {
+        let now = Instant::now();
+        let mut watching = Self {
+            programs,
+            links,
+            shared,
+            sink,
+            hook: settings.hook,
+            loopback: settings.loopback,
+            attached: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            pending: Pending::default(),
+            clock: Clock::new(),
+            told_lost: 0,
+            unreported: Loss::default(),
+            next_drain: now,
+            next_housekeeping: now + HOUSEKEEPING,
+            next_look: now + LOOK,
+            out_of_step: false,
+        };
+        watching.match_devices();
+        match watching.refused.first() {
+            Some(_) if watching.attached.is_empty() => {
+                let reasons = watching.shared.notices.take();
+                Err(EbpfError::failed(
+                    "hang programs to any device",
+                    reasons.first().map_or("", String::as_str),
+                ))
+            }
+            _ => Ok(watching),
+        }
+    }
+
+    /// Watches until told to stop.
+    pub fn run(mut self, stop: &Stop) {
+        while !stop.requested() {
+            if let Err(error) = self.round(stop) {
+                self.shared.notices.say(format!("eBPF: ended: {error}"));
+                break;
+            }
+        }
+        self.finish();
+    }
+
+    fn round(&mut self, stop: &Stop) -> std::io::Result<()> {
+        let patience = if self.out_of_step || !self.pending.is_empty() { CADENCE } else { HOUSEKEEPING };
+        stop.wait_for(&[self.programs.ring(), self.links.as_fd()], patience)?;
+        let now = Instant::now();
+        if now < self.next_drain {
+            // Only the stop signal is worth less than a full pace.
+            stop.wait_for(&[], self.next_drain - now)?;
+        }
+        self.out_of_step |= self.links.disturbed().unwrap_or(true);
+        if self.out_of_step {
+            self.follow_links();
+        }
+        self.drain();
+        let now = Instant::now();
+        self.next_drain = now + CADENCE;
+        if now >= self.next_look {
+            self.look_over(now);
+        }
+        if now >= self.next_housekeeping {
+            self.housekeeping(now);
+        }
+        Ok(())
+    }
+
+    /// Reads the ring, and hands over what is old enough to be in order.
+    fn drain(&mut self) {
+        self.clock.look();
+        let settled = monotonic_ns().saturating_sub(SETTLING_NS);
+        self.read_ring();
+        let until = if self.pending.bytes() > HELD_BYTES { u64::MAX } else { settled };
+        self.release(until);
+    }
+
+    fn read_ring(&mut self) {
+        for _ in 0..TURN {
+            if !self.programs.next_record(|record| self.pending.take(record)) {
+                break;
+            }
+        }
+    }
+
+    fn release(&mut self, until_ns: u64) {
+        let Released { batch, frames, tallies, tallied_packets } =
+            self.pending.release(until_ns, &self.clock);
+        if batch.is_empty() {
+            return;
+        }
+        self.report_loss();
+        let counters = &self.shared.counters;
+        if (self.sink)(Input::Frames(batch)) {
+            counters.frames.fetch_add(frames, Ordering::Relaxed);
+            counters.tallies.fetch_add(tallies, Ordering::Relaxed);
+            counters.tallied_packets.fetch_add(tallied_packets, Ordering::Relaxed);
+            counters.batches.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let lost = frames + tallied_packets;
+            self.unreported.queue += lost;
+            counters.queue_dropped.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
+    /// Has told what rests. If a look takes long the next one is later.
+    fn look_over(&mut self, now: Instant) {
+        let kernel_now = monotonic_ns();
+        match self.programs.look_over(|entry| rests(entry, kernel_now)) {
+            Ok((keys, entries)) => {
+                self.shared.counters.entries.store(entries, Ordering::Relaxed);
+                self.take(&keys, false);
+            }
+            Err(error) => self.shared.notices.say(error.to_string()),
+        }
+        self.next_look = now + LOOK.max(now.elapsed() * LOOK_SHARE);
+    }
+
+    fn take(&mut self, keys: &[abi::Key], all: bool) {
+        for some in keys.chunks(abi::TAKEN) {
+            if let Err(error) = self.programs.take(some, all) {
+                self.shared.notices.say(error.to_string());
+                return;
+            }
+            // What they told is in the ring, which need not have room for all.
+            self.read_ring();
+        }
+    }
+
+    fn follow_links(&mut self) {
+        self.out_of_step = false;
+        if let Err(error) = self.links.refresh() {
+            let notices = &self.shared.notices;
+            notices.say(format!("eBPF: the devices could not be listed and are listed again soon: {error}"));
+            return;
+        }
+        self.match_devices();
+    }
+
+    /// Brings programs in step with devices.
+    fn match_devices(&mut self) {
+        if let Some(sentence) = bypass_sentence(self.links.bypass()) {
+            self.shared.notices.say(sentence);
+        }
+        let wanted: BTreeMap<InterfaceId, Device> = self
+            .links
+            .snapshot()
+            .filter(|device| is_wanted(device, self.loopback))
+            .map(|device| (device.id, device.clone()))
+            .collect();
+        self.attached.retain(|id, _| wanted.contains_key(id));
+        self.refused.retain(|id| wanted.contains_key(id));
+        for (id, device) in wanted {
+            match self.attached.get_mut(&id) {
+                Some(attached) if attached.interface == device.interface => {}
+                Some(attached) => {
+                    // Another name or role.
+                    if (self.sink)(Input::Interface(id, device.interface.clone())) {
+                        attached.interface = device.interface;
+                    } else {
+                        self.out_of_step = true;
+                    }
+                }
+                None if self.refused.contains(&id) => {}
+                None => self.open(&device),
+            }
+        }
+        self.shared.counters.devices.store(self.attached.len() as u64, Ordering::Relaxed);
+    }
+
+    fn open(&mut self, device: &Device) {
+        if !(self.sink)(Input::Interface(device.id, device.interface.clone())) {
+            self.out_of_step = true;
+            return;
+        }
+        let (name, notices) = (&device.interface.name, &self.shared.notices);
+        tracing::debug!(device = %name, role = ?device.interface.role, why = device.why, "watching");
+        match Attached::open(device, &mut self.programs, self.hook) {
+            Ok(attached) => {
+                if attached.behind_another {
+                    notices.say(format!(
+                        "eBPF on {name}: another program judges what is sent there before weir sees it; what that one lets \
+                         pass by its own verdict is not seen"
+                    ));
+                }
+                self.attached.insert(device.id, attached);
+            }
+            // The links will tell.
+            Err(Refusal::Gone) => {}
+            Err(Refusal::Other(reason)) => {
+                self.refused.insert(device.id);
+                notices.say(format!("eBPF on {name}: not watched: {reason}"));
+            }
+        }
+    }
+
+    fn housekeeping(&mut self, now: Instant) {
+        self.next_housekeeping = now + HOUSEKEEPING;
+        self.count_lost();
+        self.report_loss();
+    }
+
+    fn count_lost(&mut self) {
+        let lost = self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner).totals().frames_lost;
+        self.unreported.kernel += lost.saturating_sub(self.told_lost);
+        self.told_lost = lost;
+    }
+
+    /// Tells of losses before the frames that come after them; if the queue is full, later.
+    fn report_loss(&mut self) {
+        let loss = self.unreported;
+        if loss != Loss::default() && (self.sink)(Input::Lost(loss)) {
+            self.unreported = Loss::default();
+        }
+    }
+
+    /// Takes the programs off, and hands over all that ring and table hold.
+    fn finish(&mut self) {
+        self.attached.clear();
+        self.shared.counters.devices.store(0, Ordering::Relaxed);
+        for _ in 0..LAST_LOOKS {
+            self.read_ring();
+            self.release(u64::MAX);
+            match self.programs.look_over(|_| true) {
+                Ok((keys, _)) if !keys.is_empty() => self.take(&keys, true),
+                _ => break,
+            }
+        }
+        self.read_ring();
+        self.release(u64::MAX);
+        self.count_lost();
+        self.report_loss();
+    }
+}
