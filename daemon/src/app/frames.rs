@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_proto::weir::v1::{Source, SourceKind};
 
 use crate::capture::live::{self, LiveCapture};
-use crate::capture::{Detail, Sink};
+use crate::capture::{Detail, Horizon, Sink};
 use crate::config::{CaptureArgs, FrameSource};
 use crate::worker::StopError;
 
@@ -67,6 +67,16 @@ impl Frames {
             By::Pcap(capture) => capture.is_running(),
             #[cfg(feature = "ebpf")]
             By::Ebpf(capture) => capture.is_running(),
+        }
+    }
+
+    /// How far it has got.
+    #[must_use]
+    pub fn horizon(&self) -> Horizon {
+        match &self.by {
+            By::Pcap(capture) => capture.horizon(),
+            #[cfg(feature = "ebpf")]
+            By::Ebpf(capture) => capture.horizon(),
         }
     }
 

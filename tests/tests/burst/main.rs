@@ -45,6 +45,23 @@ impl World {
         Ok(world)
     }
 
+    /// Packets that the daemon has seen, in frames or counts, or has told as lost.
+    fn seen(&self) -> Result<u64> {
+        let status = self.weir.status()?;
+        Ok(["frames", "frames_dropped_kernel", "frames_dropped_queue"]
+            .iter()
+            .map(|name| number(&status["weir"][name]))
+            .sum())
+    }
+
+    /// Packets that both devices have carried, as the kernel counts them.
+    fn passed(&self) -> Result<u64> {
+        let files: String =
+            DEVICES.map(|device| format!("/sys/class/net/{device}/statistics/?x_packets ")).concat();
+        let counts = self.pods.node.shell(&format!("cat {files}"))?;
+        counts.lines().map(|count| Ok(count.trim().parse::<u64>()?)).sum()
+    }
+
     /// Makes the calls and reads what was told of them, once all frames are through.
     fn burst(&self, calls: u32) -> Result<(Vec<Call>, Told)> {
         let made = calls::make(&self.pods.client, &self.pods.server, SERVER, calls)?;
@@ -74,7 +91,8 @@ fn assert_all_told(made: &[Call], told: &Told) {
         let found = by_port.get(&(call.client_port, call.server_port)).map_or(&[][..], Vec::as_slice);
         let bytes: Vec<(u64, u64)> =
             found.iter().map(|it| (it.payload_forward, it.payload_reverse)).collect();
-        assert_eq!(bytes, [(call.sent, call.received)], "{call:?}");
+        let seen: Vec<&str> = found.iter().map(|it| it.seen.as_str()).collect();
+        assert_eq!(bytes, [(call.sent, call.received)], "{call:?}: {seen:#?}");
     }
 }
 
@@ -88,6 +106,33 @@ fn none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf() {
     assert_eq!((made.len(), told.lost_frames), (CALLS as usize, 0), "{:#}", world.weir.status().unwrap());
     assert!(made.iter().map(|call| call.server_port).max() >= Some(SERVER_PORTS.start() + 3));
     assert_all_told(&made, &told);
+}
+
+#[test]
+fn what_finds_no_room_in_the_kernel_is_told_to_the_unit() {
+    let flags = ["--source", "ebpf", "--buffer-mib", "1", "--kernel-connections", "16"];
+    let Some(world) = world("what_finds_no_room_in_the_kernel_is_told_to_the_unit", &flags) else { return };
+    let before = (world.seen().unwrap(), world.passed().unwrap());
+    let resident = number(&world.weir.status().unwrap()["weir"]["cost"]["resident_bytes"]);
+    let (_, told) = world.burst(20_000).unwrap();
+    let passed = world.passed().unwrap() - before.1;
+    let seen = wait_for("every packet to be seen or told as lost", DEADLINE, || {
+        let seen = world.seen().ok()? - before.0;
+        (seen >= passed).then_some(seen)
+    });
+    let status = world.weir.status().unwrap();
+    assert_eq!(seen.ok(), Some(passed), "what the devices carried: {status:#}");
+    let source = &status["weir"]["source"];
+    assert!(number(&source["table_full"]) > 100_000, "the table was full: {source}");
+    assert!(told.lost_frames > 0, "the ring was full: {source}");
+    assert_eq!(
+        told.lost_frames,
+        number(&status["weir"]["frames_dropped_kernel"]),
+        "the stream tells what the status counts"
+    );
+    // Beside the flows, which stay in memory here.
+    let grown = number(&status["weir"]["cost"]["resident_bytes"]).saturating_sub(resident);
+    assert!(grown < 400 << 20, "{grown} bytes more");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use weir_proto::flow::{Flow, FlowFilter};
 use weir_proto::observer::GetFlowsRequest;
 use weir_proto::observer::get_flows_response::ResponseTypes;
 use weir_proto::observer::observer_client::ObserverClient;
-use weir_proto::weir::v1::Reason;
+use weir_proto::weir::v1::{FlowDetail, Reason};
 
 /// So long may it take until everything is through, on a machine of two cores that did the calls too.
 pub const DRAINED: Duration = Duration::from_secs(120);
@@ -21,13 +21,15 @@ pub const DRAINED: Duration = Duration::from_secs(120);
 const STILL: Duration = Duration::from_secs(12);
 
 /// A connection's last word.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection {
     pub client_port: u16,
     pub server_port: u16,
     pub payload_forward: u64,
     pub payload_reverse: u64,
     over: bool,
+    /// How it was seen, for whoever has to find out why it is wrong.
+    pub seen: String,
 }
 
 /// All that was told.
@@ -68,6 +70,7 @@ impl Told {
             payload_forward: total.payload_bytes_forward,
             payload_reverse: total.payload_bytes_reverse,
             over: detail.reason() == Reason::End,
+            seen: seen(flow.time, detail),
         };
         self.connections.insert(detail.connection_id, connection);
     }
@@ -82,6 +85,26 @@ impl Told {
             }
         }
     }
+}
+
+fn seen(told: Option<prost_types::Timestamp>, detail: &FlowDetail) -> String {
+    let time = |time: Option<prost_types::Timestamp>| {
+        time.map_or(0.0, |it| it.seconds as f64 + f64::from(it.nanos) / 1e9)
+    };
+    let mut seen = format!(
+        "{:?} {:?} {:?} told {:.6}, from {:.6} to {:.6}",
+        detail.reason(),
+        detail.state(),
+        detail.incomplete().collect::<Vec<_>>(),
+        time(told),
+        time(detail.first_packet),
+        time(detail.last_packet)
+    );
+    for point in &detail.path {
+        let counted = point.counters.unwrap_or_default();
+        seen += &format!("; {} {} > < {}", point.device, counted.packets_forward, counted.packets_reverse);
+    }
+    seen
 }
 
 fn ports(flow: &Flow) -> Option<(u16, u16)> {
