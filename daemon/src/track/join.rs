@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use weir_cluster::UnixNanos;
 
 use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatSource, State, Verdict};
+use super::emit::over_due;
 use super::logged::Passing;
 use super::nat::{Fingerprint, Passage};
 use super::observe::{take_back_reset, worth};
@@ -103,7 +104,9 @@ impl Tracker {
         let Some(connection) = self.connections.get(place.slot) else {
             return false;
         };
-        let ended = connection.emission.ended;
+        // What the kernel names may be later than the tracker's time, which packets alone bring: who is due to end has ended.
+        let due = over_due(connection, &self.settings).is_some_and(|due| due < packet.at);
+        let ended = connection.emission.ended || due;
         let Transport::Tcp(tcp) = packet.transport else {
             return ended;
         };
