@@ -33,7 +33,7 @@ impl World {
         Pods::write_cluster(folder.path())?;
         // The whole burst stays in the daemon's memory, to be read at leisure.
         let memory = ["--ring-flows", "2000000", "--ring-mib", "4096", "--max-connections", "400000"];
-        let budget = ["--cpu-budget", "0", "--memory-budget-mib", "0", "--no-conntrack"];
+        let budget = ["--memory-budget-mib", "0", "--no-conntrack"];
         let weir =
             Watched::start(&pods.node, folder.path(), "node", &[&memory[..], &budget, flags].concat())?;
         let world = Self { weir, pods, _folder: folder };
@@ -98,8 +98,10 @@ fn assert_all_told(made: &[Call], told: &Told) {
 
 #[test]
 fn none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf() {
-    let Some(world) = world("none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf", &["--source", "ebpf"])
-    else {
+    let Some(world) = world(
+        "none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf",
+        &["--source", "ebpf", "--cpu-budget", "0"],
+    ) else {
         return;
     };
     let (made, told) = world.burst(CALLS).unwrap();
@@ -110,7 +112,7 @@ fn none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf() {
 
 #[test]
 fn what_finds_no_room_in_the_kernel_is_told_to_the_unit() {
-    let flags = ["--source", "ebpf", "--buffer-mib", "1", "--kernel-connections", "16"];
+    let flags = ["--source", "ebpf", "--cpu-budget", "0", "--buffer-mib", "1", "--kernel-connections", "16"];
     let Some(world) = world("what_finds_no_room_in_the_kernel_is_told_to_the_unit", &flags) else { return };
     let before = (world.seen().unwrap(), world.passed().unwrap());
     let resident = number(&world.weir.status().unwrap()["weir"]["cost"]["resident_bytes"]);
@@ -137,7 +139,9 @@ fn what_finds_no_room_in_the_kernel_is_told_to_the_unit() {
 
 #[test]
 fn what_pcap_loses_of_a_hundred_thousand_it_counts() {
-    let Some(world) = world("what_pcap_loses_of_a_hundred_thousand_it_counts", &["--source", "pcap"]) else {
+    let Some(world) =
+        world("what_pcap_loses_of_a_hundred_thousand_it_counts", &["--source", "pcap", "--cpu-budget", "0"])
+    else {
         return;
     };
     let (made, told) = world.burst(CALLS).unwrap();
@@ -150,4 +154,28 @@ fn what_pcap_loses_of_a_hundred_thousand_it_counts() {
     // A frame is lost once, and read or lost it passed a device: the two add up to what the devices carried.
     let frames = number(&status["weir"]["frames"]);
     assert!(frames + told.lost_frames >= u64::from(CALLS) * 2 * 8, "{frames} + {}", told.lost_frames);
+}
+
+#[test]
+fn over_its_budget_it_leaves_things_out_and_says_so() {
+    let flags = ["--source", "ebpf", "--cpu-budget", "1"];
+    let Some(world) = world("over_its_budget_it_leaves_things_out_and_says_so", &flags) else { return };
+    // Looked at each second and averaged over five: some seconds of calls are over one percent of a core.
+    let status = wait_for("the budget to be passed", DRAINED, || {
+        world.burst(5_000).ok()?;
+        let status = world.weir.status().ok()?;
+        status["weir"]["cost"]["detail"].is_string().then_some(status)
+    })
+    .unwrap();
+    let weir = &status["weir"];
+    assert_eq!(weir["cost"]["cpu_budget_thousandths"], 10, "{weir:#}");
+    let notices = weir["notices"].as_array().unwrap();
+    assert!(notices.iter().any(|notice| notice.as_str().unwrap().contains("--cpu-budget")), "{notices:?}");
+    let calls = calls::make(&world.pods.client, &world.pods.server, SERVER, 200).unwrap();
+    let marked = wait_for("flows that say what they lack", DEADLINE, || {
+        let told = Told::read(&world.weir.socket, CLIENT).ok()?;
+        let marked = told.connections.into_values().filter(|it| it.seen.contains("NoPayload"));
+        Some(marked.count()).filter(|count| *count > 0)
+    });
+    assert!(marked.is_ok(), "{} calls, none marked", calls.len());
 }
