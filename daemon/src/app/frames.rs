@@ -54,8 +54,9 @@ impl Frames {
             (Ok(by), _) => Ok(Self { by, why: String::new() }),
             (Err(why), FrameSource::Ebpf) => Err(AppError::Ebpf(why)),
             (Err(why), _) => {
+                let by = pcap(args, sink())?;
                 tracing::info!("frames come by libpcap: {why}");
-                Ok(Self { by: pcap(args, sink())?, why })
+                Ok(Self { by, why })
             }
         }
     }
