@@ -50,10 +50,13 @@ say "tests"
 # The programs that tests run: cargo builds them for nobody else's tests by itself.
 cargo build --workspace --all-features --bins
 cargo test --workspace --all-features --no-fail-fast -- --show-output 2>&1 | tee "$log"
+# The tests above let the daemon choose its source, which is eBPF here; the same with the other.
+WEIR_DAEMON_SOURCE=pcap cargo test --workspace --all-features --no-fail-fast --test node --test faults --test carried \
+  -- --show-output 2>&1 | tee -a "$log"
 say "the demo, checked"
 deploy/demo.sh --check
 # Every second kind, in two worlds.
-deploy/demo.sh --check --pods bridge --services nft --family dual
+deploy/demo.sh --check --pods bridge --services nft --family dual --source pcap
 deploy/demo.sh --check --pods cni --family ipv6
 
 if [ -n "$long" ]; then

@@ -9,6 +9,7 @@ pub mod detail;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 pub mod file;
+mod horizon;
 pub mod links;
 pub mod live;
 pub mod record;
@@ -24,6 +25,7 @@ use crate::testimony::Testimony;
 
 pub use batch::{Batch, Item};
 pub use detail::Detail;
+pub use horizon::Horizon;
 pub use tally::{Progress, Tally};
 
 /// Number of a device within one run of one source: the ifindex live, drawn anew by the reader of files.

@@ -44,6 +44,8 @@ pub struct Governor {
     detail: Detail,
     /// Thousandths of one core, averaged.
     cpu_thousandths: u32,
+    /// Nothing was averaged since the last step.
+    fresh: bool,
     last: Option<(Duration, Usage)>,
     stepped: Duration,
     /// When it last took more.
@@ -60,6 +62,7 @@ impl Governor {
             budget,
             detail: Detail::Full,
             cpu_thousandths: 0,
+            fresh: false,
             last: None,
             stepped: Duration::ZERO,
             came_back: None,
@@ -114,8 +117,11 @@ impl Governor {
         }
         let used = usage.cpu.saturating_sub(before.cpu);
         let thousandths = (used.as_nanos() * 1000 / passed.as_nanos()).min(u128::from(u32::MAX));
-        // Each look counts for its share of the window.
-        let (weight, whole) = (passed.min(WINDOW).as_nanos(), WINDOW.as_nanos());
+        // Each look counts for its share of the window; the first one after a step for all of it, since what was used before says
+        // nothing of what is used now.
+        let whole = WINDOW.as_nanos();
+        let fresh = std::mem::take(&mut self.fresh);
+        let weight = if fresh { whole } else { passed.min(WINDOW).as_nanos() };
         let mixed = (u128::from(self.cpu_thousandths) * (whole - weight) + thousandths * weight) / whole;
         self.cpu_thousandths = u32::try_from(mixed).unwrap_or(u32::MAX);
     }
@@ -140,11 +146,13 @@ impl Governor {
         };
         self.detail = self.detail.less();
         self.stepped = now;
+        self.fresh = true;
     }
 
     fn step_up(&mut self, now: Duration) {
         self.detail = self.detail.more();
         self.stepped = now;
+        self.fresh = true;
         self.came_back = Some(now);
         self.comfortable_since = Some(now);
     }

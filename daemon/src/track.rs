@@ -174,6 +174,12 @@ impl Tracker {
         self.stats
     }
 
+    /// The time it has got to: the latest packet's, or what it was told since.
+    #[must_use]
+    pub const fn now(&self) -> UnixNanos {
+        self.now
+    }
+
     /// Connections in the table, told ones that absorb stragglers included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -105,7 +105,7 @@ fn what_precedes_a_cut_or_damage_is_told() {
     assert!(said.contains(text(&damaged)) && said.contains(&format!("damaged at byte {place}")), "{said}");
     assert_eq!(after.out, ended.out, "the same as before the cut, open connections included");
     let summary = replay(&[text(&damaged), "--output", "summary"]);
-    assert!(summary.code == Some(1) && summary.out.contains(" frames, "), "{}", summary.out);
+    assert!(summary.code == Some(1) && summary.out.contains(" packets, "), "{}", summary.out);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use weir_proto::weir::v1::{Source, SourceKind};
 
 use crate::capture::live::{self, LiveCapture};
-use crate::capture::{Detail, Sink};
+use crate::capture::{Detail, Horizon, Sink};
 use crate::config::{CaptureArgs, FrameSource};
 use crate::worker::StopError;
 
@@ -54,8 +54,9 @@ impl Frames {
             (Ok(by), _) => Ok(Self { by, why: String::new() }),
             (Err(why), FrameSource::Ebpf) => Err(AppError::Ebpf(why)),
             (Err(why), _) => {
+                let by = pcap(args, sink())?;
                 tracing::info!("frames come by libpcap: {why}");
-                Ok(Self { by: pcap(args, sink())?, why })
+                Ok(Self { by, why })
             }
         }
     }
@@ -67,6 +68,16 @@ impl Frames {
             By::Pcap(capture) => capture.is_running(),
             #[cfg(feature = "ebpf")]
             By::Ebpf(capture) => capture.is_running(),
+        }
+    }
+
+    /// How far it has got.
+    #[must_use]
+    pub fn horizon(&self) -> Horizon {
+        match &self.by {
+            By::Pcap(capture) => capture.horizon(),
+            #[cfg(feature = "ebpf")]
+            By::Ebpf(capture) => capture.horizon(),
         }
     }
 

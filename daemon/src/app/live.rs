@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use weir_cluster::Cluster;
+use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::{Flow, LostEvent, LostEventSource};
 
-use crate::capture::{Input, Loss};
+use crate::capture::{Horizon, Input, Loss};
 use crate::config::RunArgs;
 use crate::enrich::{self, Enricher};
 use crate::pipeline::{Output, Pipeline};
@@ -28,7 +28,7 @@ use super::{AppError, clock, node};
 
 /// Time passes for the tracker at least so often.
 const TICK: Duration = Duration::from_millis(20);
-/// The tracker's time stays so far behind the clock, since frames wait that long in rings and for their order.
+/// The tracker's time stays at least so far behind the clock, since frames wait that long in rings and for their order.
 const LAG: Duration = Duration::from_millis(150);
 /// Counts and notices of the sources are looked at so often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -95,6 +95,7 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     let pulse = Arc::new(Pulse::new());
     let pump = Pump {
         feed,
+        horizon: sources.horizon(),
         pulse: Arc::clone(&pulse),
         peers_told: Instant::now(),
         links_told: Instant::now(),
@@ -239,6 +240,7 @@ async fn waited(wait: impl FnOnce() -> Result<(), StopError> + Send + 'static) -
 /// The pipeline's thread: inputs and cluster changes in, flows into the ring.
 struct Pump {
     feed: Feed,
+    horizon: Horizon,
     pulse: Arc<Pulse>,
     /// When the nodes were last looked at, and whether there may be news since.
     peers_told: Instant,
@@ -258,9 +260,18 @@ struct Pump {
 
 impl Pump {
     fn run(mut self, inputs: &Receiver<Input>, stop: &Stop) {
-        let mut ticked = Instant::now();
+        let (mut ticked, mut taken) = (Instant::now(), UnixNanos::ZERO);
         loop {
-            match inputs.recv_timeout(TICK) {
+            let reached = self.horizon.reached();
+            let input = match inputs.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    taken = reached;
+                    inputs.recv_timeout(TICK)
+                }
+                Err(TryRecvError::Disconnected) => break,
+                Ok(input) => Ok(input),
+            };
+            match input {
                 Ok(input) => {
                     self.record(&input);
                     self.step(|pipeline, cluster, out| pipeline.take(&input, cluster, out));
@@ -270,8 +281,8 @@ impl Pump {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if ticked.elapsed() >= TICK {
+                self.tick(taken);
                 ticked = Instant::now();
-                self.tick();
             }
         }
         self.step(Pipeline::finish);
@@ -287,7 +298,8 @@ impl Pump {
         self.recording = None;
     }
 
-    fn tick(&mut self) {
+    /// All that was captured until `taken` has been taken. The clock may be far ahead of what waits in rings and queue.
+    fn tick(&mut self, taken: UnixNanos) {
         self.pulse.beat();
         let now = clock::now();
         self.peers_stale |= self.feed.apply_to(&mut self.cluster, now);
@@ -300,7 +312,9 @@ impl Pump {
                 news
             });
         }
-        self.step(|pipeline, cluster, out| pipeline.advance(now.saturating_sub(LAG), cluster, out));
+        let (clock, reached) = (now.saturating_sub(LAG), self.pipeline.tracker().now());
+        let until = if clock <= reached { clock } else { clock.min(taken).max(reached) };
+        self.step(|pipeline, cluster, out| pipeline.advance(until, cluster, out));
         let counts = self.pipeline.counts();
         let tracked = self.pipeline.tracker();
         let set = |counter: &std::sync::atomic::AtomicU64, value| counter.store(value, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use weir_proto::weir::v1::{KernelDropStatus, Source};
 
-use crate::capture::{Detail, Input, Sink, sink};
+use crate::capture::{Detail, Horizon, Input, Sink, sink};
 use crate::config::CaptureArgs;
 use crate::worker::StopError;
 use crate::{conntrack, nflog};
@@ -72,12 +72,12 @@ impl Sources {
                 nflog::Settings { groups: args.nflog_groups.clone(), ..nflog::Settings::default() };
             noted(&mut missing, "nflog", nflog::start(&settings, sink(queue.clone())))
         };
+        let frames = Frames::start(args, || sink(queue.clone()))?;
         let drops = if args.no_kernel_drops {
             None
         } else {
             noted(&mut missing, "kernel drops", KernelDrops::start(sink(queue.clone())))
         };
-        let frames = Frames::start(args, || sink(queue.clone()))?;
         Ok((Self { frames, queue: sink(queue), conntrack, nflog, drops, missing }, inputs))
     }
 
@@ -94,6 +94,12 @@ impl Sources {
             self.frames.set_detail(detail);
         }
         told
+    }
+
+    /// How far frames have got.
+    #[must_use]
+    pub fn horizon(&self) -> Horizon {
+        self.frames.horizon()
     }
 
     /// Where frames come from.

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::links::Links;
-use super::{Detail, Direction, InterfaceId, Sink, detail};
+use super::{Detail, Direction, Horizon, InterfaceId, Sink, detail};
 use crate::notice::Notices;
 use crate::worker::{StopError, Worker};
 pub use attach::Hook;
@@ -122,6 +122,7 @@ struct Counters {
     entries: AtomicU64,
     devices: AtomicU64,
     ring_used: AtomicU64,
+    horizon: Horizon,
 }
 
 /// A running watch.
@@ -175,6 +176,12 @@ impl EbpfCapture {
         if let Err(error) = set {
             self.notices.say(error.to_string());
         }
+    }
+
+    /// How far it has got.
+    #[must_use]
+    pub fn horizon(&self) -> Horizon {
+        self.counters.horizon.clone()
     }
 
     /// Takes what there is to say to people.

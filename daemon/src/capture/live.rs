@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::Sink;
 use super::links::Links;
+use super::{Horizon, Sink};
 use crate::notice::Notices;
 use crate::worker::{StopError, Worker};
 
@@ -113,6 +113,7 @@ struct Counters {
     late: AtomicU64,
     devices: AtomicU64,
     ring_bytes: AtomicU64,
+    horizon: Horizon,
 }
 
 /// A running capture.
@@ -138,6 +139,12 @@ impl LiveCapture {
             devices: get(&counters.devices),
             ring_bytes: get(&counters.ring_bytes),
         }
+    }
+
+    /// How far it has got.
+    #[must_use]
+    pub fn horizon(&self) -> Horizon {
+        self.counters.horizon.clone()
     }
 
     /// Takes what there is to say to people.

@@ -240,7 +240,7 @@ fn dropped(record: &Record<'_>, names: &Names, socket: &UdpSocket, clock: Clock)
         && own.name.is_empty()
     {
         let name = index_to_name(socket, own.ifindex);
-        own.name = name.map_or_else(|_| format!("if{}", own.ifindex), |name| name).into();
+        own.name = name.unwrap_or_else(|_| format!("if{}", own.ifindex)).into();
     }
     DroppedPacket {
         at: clock.time_of(record.at_ns),

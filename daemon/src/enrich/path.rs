@@ -14,7 +14,7 @@ pub(super) fn write(room: &mut Vec<v1::PathPoint>, scene: &Scene<'_>) {
     let connection = scene.event.connection;
     let mut along: SmallVec<[(usize, &PathPoint); 8]> = connection.path.iter().enumerate().collect();
     along.sort_by_key(|(_, point)| point.along());
-    text::list(room, along.into_iter(), |(index, at), room| {
+    text::list(room, along, |(index, at), room| {
         point(room, scene, at, index == connection.measured);
     });
 }

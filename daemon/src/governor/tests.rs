@@ -1,3 +1,5 @@
+//! Loads of many shapes against the governor, second by second.
+
 use super::*;
 
 /// A load that costs so many thousandths of a core at each level.

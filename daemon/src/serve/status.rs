@@ -103,7 +103,7 @@ impl Status {
             undecodable: read(&self.undecodable),
             notices: self.notices.load().values().cloned().collect(),
             links: self.links(),
-            cost: self.cost.load().as_deref().cloned(),
+            cost: self.cost.load().as_deref().copied(),
             source: self.source.load().as_deref().cloned(),
             kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()

@@ -307,7 +307,7 @@ fn is_over(connection: &Connection, now: UnixNanos, settings: &Settings) -> bool
 }
 
 /// A closed connection lingers from its last packet on.
-fn over_due(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
+pub(super) fn over_due(connection: &Connection, settings: &Settings) -> Option<UnixNanos> {
     connection.emission.over_at?;
     let linger =
         if matches!(connection.state, State::Idle | State::Unanswered) { 0 } else { settings.linger_ns };

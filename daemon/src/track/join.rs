@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use weir_cluster::UnixNanos;
 
 use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatSource, State, Verdict};
+use super::emit::over_due;
 use super::logged::Passing;
 use super::nat::{Fingerprint, Passage};
 use super::observe::{take_back_reset, worth};
@@ -31,7 +32,8 @@ impl Tracker {
             self.make_way(place, sink);
         }
         if let Some(entry) = self.testified.take(packet.tuple.form(), packet.at) {
-            let place = self.testified_place(&entry, packet, sink);
+            let begin = |tracker: &mut Self, sink: Sink<'_>| tracker.begin(packet, sink);
+            let place = self.testified_place(&entry, packet.tuple, begin, sink);
             if entry.original == entry.as_backend_sees() {
                 // What conntrack calls untranslated may be translated behind its back.
                 self.note_print(place, packet, role);
@@ -102,7 +104,9 @@ impl Tracker {
         let Some(connection) = self.connections.get(place.slot) else {
             return false;
         };
-        let ended = connection.emission.ended;
+        // What the kernel names may be later than the tracker's time, which packets alone bring: who is due to end has ended.
+        let due = over_due(connection, &self.settings).is_some_and(|due| due < packet.at);
+        let ended = connection.emission.ended || due;
         let Transport::Tcp(tcp) = packet.transport else {
             return ended;
         };
@@ -117,13 +121,23 @@ impl Tracker {
         ended || !late && isn.map_or(begun, |isn| isn != tcp.sequence)
     }
 
-    fn testified_place(&mut self, entry: &ConntrackEntry, packet: &Packet<'_>, sink: Sink<'_>) -> Place {
-        let other = if entry.original.form() == packet.tuple.form() { entry.reply } else { entry.original };
+    /// The connection of a form that conntrack named before it was seen; `begin` makes it where neither form is known.
+    pub(super) fn testified_place(
+        &mut self,
+        entry: &ConntrackEntry,
+        tuple: Tuple,
+        begin: impl Fn(&mut Self, Sink<'_>) -> Place,
+        sink: Sink<'_>,
+    ) -> Place {
+        let other = if entry.original.form() == tuple.form() { entry.reply } else { entry.original };
         if self.known(other).is_none_or(|place| !self.is_open(place)) {
-            self.begin(packet, sink);
+            begin(self, sink);
         }
         self.tracked(entry, sink);
-        self.known(packet.tuple).unwrap_or_else(|| self.begin(packet, sink))
+        match self.known(tuple) {
+            Some(place) => place,
+            None => begin(self, sink),
+        }
     }
 
     /// A new connection whose first packet this is.
@@ -317,15 +331,18 @@ impl Tracker {
         let id_of = |slot: usize| self.connections.get(slot).map_or(u64::MAX, |connection| connection.id.0);
         let (keep, gone) = if id_of(one) <= id_of(other) { (one, other) } else { (other, one) };
         let into = self.connections.get(keep).map(|connection| connection.id);
+        // Its end as a connection of its own is told below, and is not the end of what it is part of.
+        let over_at = self.connections.get(gone).and_then(|younger| younger.emission.over_at);
         if let Some(told) = self.connections.get_mut(gone).filter(|younger| younger.emission.settled) {
             told.emission.merged_into = into;
             told.emission.correction = true;
             self.conclude(gone, sink);
         }
         self.index.leave(gone, &self.connections);
-        let Some(younger) = self.connections.take(gone) else {
+        let Some(mut younger) = self.connections.take(gone) else {
             return keep;
         };
+        younger.emission.over_at = over_at;
         self.stats.merged += 1;
         let Some(older) = self.connections.get_mut(keep) else {
             return keep;

@@ -53,15 +53,8 @@ impl Tracker {
             }
         }
         if let Some(entry) = self.testified.take(tally.tuple.form(), tally.first) {
-            let other =
-                if entry.original.form() == tally.tuple.form() { entry.reply } else { entry.original };
-            if self.known(other).is_none_or(|place| !self.is_open(place)) {
-                self.begin_in_the_middle(tally, sink);
-            }
-            self.tracked(&entry, sink);
-            if let Some(place) = self.known(tally.tuple) {
-                return Some(place);
-            }
+            let begin = |tracker: &mut Self, sink: Sink<'_>| tracker.begin_in_the_middle(tally, sink);
+            return Some(self.testified_place(&entry, tally.tuple, begin, sink));
         }
         Some(self.begin_in_the_middle(tally, sink))
     }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use weir_cluster::Cluster;
 use weir_daemon::capture::{Input, live, sink};
 use weir_daemon::decode;
@@ -388,6 +389,24 @@ fn a_call_of_a_service_that_is_dropped_behind_its_translation_is_one_flow() {
     let summary = &flow.summary;
     assert_eq!(summary, "TCP Flags: SYN; dropped by the kernel: NETFILTER_DROP at veth-pod");
     assert_eq!((capture.stop(DEADLINE), reader.stop(DEADLINE)), (Ok(()), Ok(())));
+}
+
+#[test]
+fn where_it_may_not_run_one_sentence_says_why() {
+    if !may_run("where_it_may_not_run_one_sentence_says_why") {
+        return;
+    }
+    let world = World::new();
+    let sentence = world.node.enter(|| {
+        let none = CapabilitySet::empty();
+        // Of this thread alone, which ends with the closure.
+        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+            .unwrap();
+        drops::start(&Settings::default(), Box::new(|_| true)).unwrap_err().to_string()
+    });
+    assert!(sentence.starts_with("kernel drops are not told: "), "{sentence}");
+    assert!(sentence.contains("CAP_BPF") && sentence.contains("setcap"), "{sentence}");
+    assert!(!sentence.contains('\n'), "{sentence}");
 }
 
 /// Stopped or not, nothing stays in the kernel.

@@ -10,6 +10,7 @@
 mod attached;
 mod capture;
 mod conntrack;
+#[cfg(feature = "ebpf")]
 mod drops;
 #[cfg(feature = "ebpf")]
 mod ebpf;

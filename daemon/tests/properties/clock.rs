@@ -16,14 +16,15 @@ fn jump() -> impl Strategy<Value = i64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn a_clock_that_jumps_wedges_no_timer(
         calls in calls(),
         jumps in prop::collection::vec((0_usize..200, jump()), 0..6),
+        counts in any::<bool>(),
     ) {
-        let mut watched = Watched::new();
+        let mut watched = Watched::by(counts);
         let (mut offset, mut now) = (0_i64, START);
         for (number, sight) in sights(&calls).iter().enumerate() {
             for (_, by) in jumps.iter().filter(|(at, _)| *at == number) {

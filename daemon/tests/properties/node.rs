@@ -15,6 +15,8 @@ use weir_daemon::track::{self, Tracker};
 use weir_proto::flow::Flow;
 use weir_proto::weir::v1::Reason;
 
+use crate::kernel::Kernel;
+
 pub const SECOND: u64 = 1_000_000_000;
 /// When the calls begin.
 pub const START: u64 = 1_700_000_000 * SECOND;
@@ -86,6 +88,28 @@ pub fn calls() -> impl Strategy<Value = Vec<Call>> {
     })
 }
 
+/// A packet that an end of a call sends.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// After the beginning of its call, microseconds.
+    pub after_us: u64,
+    pub from_client: bool,
+    /// Letters of S, F, R and A.
+    pub flags: &'static str,
+    pub sequence: u32,
+    pub acknowledgement: u32,
+    pub window: u16,
+    pub payload: Vec<u8>,
+}
+
+impl Sent {
+    /// From the client or not, flags, sequence and acknowledgement, payload.
+    fn after(after_us: u64, packet: (bool, &'static str, u32, u32, Vec<u8>)) -> Self {
+        let (from_client, flags, sequence, acknowledgement, payload) = packet;
+        Self { after_us, from_client, flags, sequence, acknowledgement, window: 64_000, payload }
+    }
+}
+
 /// A frame on one of the node's devices.
 #[derive(Clone, Debug)]
 pub struct Sight {
@@ -93,6 +117,20 @@ pub struct Sight {
     pub device: (u32, Role),
     pub direction: Direction,
     pub bytes: Vec<u8>,
+}
+
+impl Sight {
+    /// As it is captured when the clock says `at`.
+    pub fn frame(&self, at: u64) -> Frame<'_> {
+        Frame {
+            at: UnixNanos::from_nanos(at),
+            interface: InterfaceId(self.device.0),
+            direction: self.direction,
+            link: LinkType::ETHERNET,
+            original_len: u32::try_from(self.bytes.len()).unwrap(),
+            bytes: &self.bytes,
+        }
+    }
 }
 
 /// A place on the way from the client: device, direction there, the server's form there.
@@ -103,6 +141,14 @@ impl Call {
     pub fn forms(&self) -> Vec<(SocketAddr, SocketAddr)> {
         let client = (pod(self.client), self.port).into();
         let servers: BTreeSet<SocketAddr> = self.way().into_iter().map(|(_, _, server)| server).collect();
+        servers.into_iter().map(|server| (client, server)).collect()
+    }
+
+    /// The same in the order of its way, each once.
+    pub fn forms_in_order(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        let client = (pod(self.client), self.port).into();
+        let mut servers: Vec<SocketAddr> = self.way().into_iter().map(|(_, _, server)| server).collect();
+        servers.dedup();
         servers.into_iter().map(|server| (client, server)).collect()
     }
 
@@ -129,45 +175,53 @@ impl Call {
         }
     }
 
-    /// Its packets: from the client or not, flags, sequence and acknowledgement, payload.
-    fn packets(&self) -> Vec<(bool, &'static str, u32, u32, Vec<u8>)> {
+    /// Its packets.
+    fn packets(&self) -> Vec<Sent> {
         let payload = |round: u8, who: u8| vec![who ^ round; 40 + usize::from(round)];
         let (mut sent, mut answered) = (self.isn, self.isn.wrapping_mul(7).wrapping_add(99));
         let mut packets = Vec::new();
+        let mut send = |packet: (bool, &'static str, u32, u32, Vec<u8>)| {
+            packets.push(Sent::after(900 * packets.len() as u64, packet));
+        };
         if !self.udp {
-            packets.push((true, "S", sent, 0, Vec::new()));
+            send((true, "S", sent, 0, Vec::new()));
             sent = sent.wrapping_add(1);
-            packets.push((false, "SA", answered, sent, Vec::new()));
+            send((false, "SA", answered, sent, Vec::new()));
             answered = answered.wrapping_add(1);
-            packets.push((true, "A", sent, answered, Vec::new()));
+            send((true, "A", sent, answered, Vec::new()));
         }
         for round in 0..self.rounds {
             let (question, answer) = (payload(round, self.client), payload(round, 128));
-            packets.push((true, "A", sent, answered, question.clone()));
+            send((true, "A", sent, answered, question.clone()));
             sent = sent.wrapping_add(question.len() as u32);
-            packets.push((false, "A", answered, sent, answer.clone()));
+            send((false, "A", answered, sent, answer.clone()));
             answered = answered.wrapping_add(answer.len() as u32);
         }
         if !self.udp && self.closes {
-            packets.push((true, "FA", sent, answered, Vec::new()));
-            packets.push((false, "FA", answered, sent.wrapping_add(1), Vec::new()));
-            packets.push((true, "A", sent.wrapping_add(1), answered.wrapping_add(1), Vec::new()));
+            send((true, "FA", sent, answered, Vec::new()));
+            send((false, "FA", answered, sent.wrapping_add(1), Vec::new()));
+            send((true, "A", sent.wrapping_add(1), answered.wrapping_add(1), Vec::new()));
         }
         packets
     }
 
     /// All sightings, in the order in which they happened.
     fn sights(&self) -> Vec<Sight> {
+        self.sights_of(&self.packets())
+    }
+
+    /// All sightings of these packets, sent by its ends.
+    pub fn sights_of(&self, packets: &[Sent]) -> Vec<Sight> {
         let (way, mut sights) = (self.way(), Vec::new());
         let client = SocketAddr::from((pod(self.client), self.port));
-        for (number, packet) in self.packets().into_iter().enumerate() {
+        for (number, packet) in packets.iter().enumerate() {
             for (hop, (device, direction, server)) in way.iter().copied().enumerate() {
-                let from_client = packet.0;
+                let from_client = packet.from_client;
                 let hop = if from_client { hop } else { way.len() - 1 - hop };
-                let at =
-                    START + u64::from(self.begins_us) * 1000 + number as u64 * 900_000 + hop as u64 * 4_000;
+                let at_us = u64::from(self.begins_us) + packet.after_us;
+                let at = START + at_us * 1000 + hop as u64 * 4_000;
                 let direction = if from_client { direction } else { opposite(direction) };
-                let mut bytes = self.bytes(number, client, server, &packet);
+                let mut bytes = self.bytes(number, client, server, packet);
                 if device == UNDERLAY {
                     bytes = wrapped(self.port, from_client, &bytes);
                 }
@@ -177,13 +231,8 @@ impl Call {
         sights
     }
 
-    fn bytes(
-        &self,
-        number: usize,
-        client: SocketAddr,
-        server: SocketAddr,
-        (from_client, flags, sequence, acknowledged, payload): &(bool, &str, u32, u32, Vec<u8>),
-    ) -> Vec<u8> {
+    fn bytes(&self, number: usize, client: SocketAddr, server: SocketAddr, packet: &Sent) -> Vec<u8> {
+        let Sent { from_client, flags, sequence, acknowledgement, window, payload, .. } = packet;
         let (from, to) = if *from_client { (client, server) } else { (server, client) };
         let mut header =
             etherparse::Ipv4Header::new(0, 64, etherparse::IpNumber::TCP, v4(from), v4(to)).unwrap();
@@ -195,12 +244,13 @@ impl Call {
             builder.udp(from.port(), to.port()).write(&mut bytes, payload).unwrap();
             return bytes;
         }
-        let mut tcp = builder.tcp(from.port(), to.port(), *sequence, 64_000);
+        let mut tcp = builder.tcp(from.port(), to.port(), *sequence, *window);
         for flag in flags.chars() {
             tcp = match flag {
                 'S' => tcp.syn(),
                 'F' => tcp.fin(),
-                _ => tcp.ack(*acknowledged),
+                'R' => tcp.rst(),
+                _ => tcp.ack(*acknowledgement),
             };
         }
         tcp.write(&mut bytes, payload).unwrap();
@@ -240,11 +290,23 @@ pub fn sights(calls: &[Call]) -> Vec<Sight> {
     sights
 }
 
+/// The node's devices, as they are announced.
+pub fn devices() -> Vec<Input> {
+    let devices = (1..=u32::from(PODS)).map(|index| (index, Role::PodVeth)).chain([OVERLAY, UNDERLAY]);
+    let announced = devices.map(|(index, role)| {
+        let interface = Interface { index, name: format!("dev{index}").into(), role };
+        Input::Interface(InterfaceId(index), interface)
+    });
+    announced.collect()
+}
+
 /// A pipeline, and the flows that came out of it.
 pub struct Watched {
     pub pipeline: Pipeline,
     pub flows: Vec<Flow>,
     cluster: Cluster,
+    /// Of a source that counts: hands up news and tallies instead of every frame.
+    kernel: Option<Kernel>,
 }
 
 impl Watched {
@@ -253,13 +315,22 @@ impl Watched {
         let enricher = Enricher::new(enrich::Settings::default()).unwrap();
         let tracker = Tracker::new(track::Settings::default());
         let pipeline = Pipeline::new(decode::Settings::default(), tracker, enricher);
-        let mut watched = Self { pipeline, flows: Vec::new(), cluster: Cluster::default() };
-        let devices = (1..=u32::from(PODS)).map(|index| (index, Role::PodVeth)).chain([OVERLAY, UNDERLAY]);
-        for (index, role) in devices {
-            let interface = Interface { index, name: format!("dev{index}").into(), role };
-            watched.take(&Input::Interface(InterfaceId(index), interface));
-        }
+        let mut watched = Self { pipeline, flows: Vec::new(), cluster: Cluster::default(), kernel: None };
+        devices().iter().for_each(|device| watched.take(device));
         watched
+    }
+
+    /// The same by a source that counts in the kernel, or by one that hands up every frame.
+    pub fn by(counts: bool) -> Self {
+        Self { kernel: counts.then(Kernel::default), ..Self::new() }
+    }
+
+    /// What a source that counts hands up.
+    fn handed_up(&mut self, from: impl FnOnce(&mut Kernel, &mut Batch)) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let mut batch = Batch::default();
+        from(kernel, &mut batch);
+        self.take(&Input::Frames(batch));
     }
 
     pub fn take(&mut self, input: &Input) {
@@ -273,19 +344,20 @@ impl Watched {
 
     /// A frame comes; `at` is what the clock says then.
     pub fn sees(&mut self, sight: &Sight, at: u64) {
+        self.sees_frame(&sight.frame(at));
+    }
+
+    pub fn sees_frame(&mut self, frame: &Frame<'_>) {
+        if self.kernel.is_some() {
+            return self.handed_up(|kernel, batch| kernel.sees(frame, batch));
+        }
         let mut batch = Batch::default();
-        batch.push(&Frame {
-            at: UnixNanos::from_nanos(at),
-            interface: InterfaceId(sight.device.0),
-            direction: sight.direction,
-            link: LinkType::ETHERNET,
-            original_len: u32::try_from(sight.bytes.len()).unwrap(),
-            bytes: &sight.bytes,
-        });
+        batch.push(frame);
         self.take(&Input::Frames(batch));
     }
 
     pub fn advance(&mut self, now: u64) {
+        self.handed_up(|kernel, batch| kernel.advance(now, batch));
         let flows = &mut self.flows;
         self.pipeline.advance(UnixNanos::from_nanos(now), &self.cluster, &mut |output| {
             if let Output::Flow(flow) = output {
@@ -295,6 +367,7 @@ impl Watched {
     }
 
     pub fn finish(&mut self) {
+        self.handed_up(Kernel::finish);
         let flows = &mut self.flows;
         self.pipeline.finish(&self.cluster, &mut |output| {
             if let Output::Flow(flow) = output {

@@ -30,8 +30,8 @@ fn ports(l4: &weir_proto::flow::Layer4) -> Option<(u32, u32)> {
     }
 }
 
-fn watched(arrivals: &[Sight]) -> Watched {
-    let mut watched = Watched::new();
+fn watched(arrivals: &[Sight], counts: bool) -> Watched {
+    let mut watched = Watched::by(counts);
     for sight in arrivals {
         watched.sees(sight, sight.at);
     }
@@ -41,17 +41,18 @@ fn watched(arrivals: &[Sight]) -> Watched {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn the_order_of_devices_changes_no_total(
         calls in calls(),
         delays in prop::collection::vec(0_u64..60_000, 7),
+        counts in any::<bool>(),
     ) {
         let mut arrivals = sights(&calls);
-        let in_order = watched(&arrivals);
+        let in_order = watched(&arrivals, counts);
         arrivals.sort_by_key(|sight| sight.at + delays[sight.device.0 as usize % delays.len()]);
-        let mixed = watched(&arrivals);
+        let mixed = watched(&arrivals, counts);
         prop_assert_eq!(totals(&mixed), totals(&in_order));
         prop_assert_eq!(joins(mixed.connections()), joins(in_order.connections()));
         prop_assert_eq!(in_order.connections().len(), calls.len());

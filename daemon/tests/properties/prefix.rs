@@ -10,13 +10,15 @@ use weir_daemon::capture::{Batch, Input};
 use crate::node::{Join, Watched, calls, joins, sights};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn calls_from_their_middle_on_are_never_joined_wrong(calls in calls(), cut in 0.0..1.0) {
+    fn calls_from_their_middle_on_are_never_joined_wrong(
+        calls in calls(), cut in 0.0..1.0, counts in any::<bool>(),
+    ) {
         let sights = sights(&calls);
         let from = (sights.len() as f64 * cut) as usize;
-        let mut watched = Watched::new();
+        let mut watched = Watched::by(counts);
         for sight in &sights[from..] {
             watched.sees(sight, sight.at);
         }
@@ -58,18 +60,23 @@ fn inputs(capture: &Path) -> Vec<Input> {
     inputs
 }
 
-fn joined(inputs: &[Input], from: usize) -> BTreeSet<Join> {
-    let mut watched = Watched::new();
+fn joined(inputs: &[Input], from: usize, counts: bool) -> BTreeSet<Join> {
+    let mut watched = Watched::by(counts);
     for (number, input) in inputs.iter().enumerate() {
-        if number >= from || matches!(input, Input::Interface(..)) {
-            watched.take(input);
+        match input {
+            Input::Frames(batch) if number >= from => {
+                batch.frames().for_each(|frame| watched.sees_frame(&frame));
+            }
+            Input::Interface(..) => watched.take(input),
+            _ if number >= from => watched.take(input),
+            _ => {}
         }
     }
     watched.finish();
     joins(watched.connections())
 }
 
-fn captures(corpus: &Path) -> Vec<PathBuf> {
+pub fn captures(corpus: &Path) -> Vec<PathBuf> {
     let folders = std::fs::read_dir(corpus.join("real")).unwrap().map(|entry| entry.unwrap().path());
     let files =
         folders.filter(|folder| folder.is_dir()).flat_map(|folder| std::fs::read_dir(folder).unwrap());
@@ -85,13 +92,16 @@ fn captures_from_their_middle_on_are_never_joined_wrong() {
     let mut joined_somewhere = 0;
     for capture in captures(&corpus) {
         let inputs = inputs(&capture);
-        let whole = joined(&inputs, 0);
+        let whole = joined(&inputs, 0, false);
         joined_somewhere += usize::from(!whole.is_empty());
         // Every cut of a small capture, some of a large one.
         let step = inputs.len().div_ceil(24).max(1);
         for from in (1..inputs.len()).step_by(step) {
-            let cut = joined(&inputs, from);
-            assert!(cut.is_subset(&whole), "{} from {from}: {:?}", capture.display(), cut.difference(&whole));
+            for counts in [false, true] {
+                let cut = joined(&inputs, from, counts);
+                let wrong = cut.difference(&whole);
+                assert!(cut.is_subset(&whole), "{} from {from}: {wrong:?}", capture.display());
+            }
         }
     }
     assert!(joined_somewhere > 0, "no capture has a translation in it");

@@ -42,13 +42,18 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let mut figures = in_turn(args.rounds, args.seconds)?;
     figures.extend(steady::figures(args.steady_seconds)?);
-    for figure in &figures {
-        println!("{:<44} {:>14.3} {:<14} {}", figure.name, figure.value, figure.unit, figure.what);
-    }
+    print(&figures);
     if args.write {
         Results::of("tests/cost.sh --write", "release", figures)?.write("cost")?;
     }
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what a benchmark has to say")]
+fn print(figures: &[Figure]) {
+    for figure in figures {
+        println!("{:<44} {:>14.3} {:<14} {}", figure.name, figure.value, figure.unit, figure.what);
+    }
 }
 
 /// All loads under all watchers, the order of the watchers turned by one each round.

@@ -42,7 +42,7 @@ impl Kind {
 /// A running one.
 pub enum Watcher {
     Nothing,
-    Weir(Watched),
+    Weir { _watched: Watched },
     Tcpdump { _process: Running },
 }
 
@@ -54,7 +54,7 @@ impl Watcher {
             Kind::Ebpf | Kind::Pcap => {
                 let watched = Watched::start(&pods.node, folder, "node", &["--source", kind.name()])?;
                 watching(&watched)?;
-                Ok(Self::Weir(watched))
+                Ok(Self::Weir { _watched: watched })
             }
             Kind::Tcpdump => tcpdump(pods, folder),
         }

@@ -3,13 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use weir_tests::DEADLINE;
 use weir_tests::netns::Netns;
 
 /// Ports that are called in turn.
 pub const SERVER_PORTS: RangeInclusive<u16> = 9001..=9008;
+const FIRST_CLIENT_PORT: u16 = 20_000;
 /// Callers at once.
 const CALLERS: u32 = 8;
 
@@ -66,14 +69,23 @@ fn serve(listener: &TcpListener, calls: u32) {
     }
 }
 
+fn connect(from: u16, to: SocketAddrV4) -> Result<TcpStream> {
+    let socket: OwnedFd = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, from))?;
+    rustix::net::connect(&socket, &to)?;
+    Ok(TcpStream::from(socket))
+}
+
 fn call(to: Ipv4Addr, number: u32) -> Result<Call> {
     let spread = u32::from(SERVER_PORTS.end() - SERVER_PORTS.start()) + 1;
     let server_port = SERVER_PORTS.start() + u16::try_from(number % spread)?;
     let (more, answer) = (u16::try_from(number % 700)?, u16::try_from(number % 1301)?);
-    let mut stream = TcpStream::connect(SocketAddrV4::new(to, server_port))
-        .with_context(|| format!("call {number} to port {server_port}"))?;
+    // No two calls have both ports alike.
+    let client_port = FIRST_CLIENT_PORT + u16::try_from(number / spread)?;
+    let mut stream = connect(client_port, SocketAddrV4::new(to, server_port))
+        .with_context(|| format!("call {number} from port {client_port} to port {server_port}"))?;
     stream.set_read_timeout(Some(DEADLINE))?;
-    let client_port = stream.local_addr()?.port();
     let mut request = [more.to_be_bytes(), answer.to_be_bytes()].concat();
     request.resize(4 + usize::from(more), b'q');
     stream.write_all(&request)?;

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -14,7 +13,7 @@ use weir_proto::flow::{Flow, FlowFilter};
 use weir_proto::observer::GetFlowsRequest;
 use weir_proto::observer::get_flows_response::ResponseTypes;
 use weir_proto::observer::observer_client::ObserverClient;
-use weir_proto::weir::v1::Reason;
+use weir_proto::weir::v1::{FlowDetail, Reason};
 
 /// So long may it take until everything is through, on a machine of two cores that did the calls too.
 pub const DRAINED: Duration = Duration::from_secs(120);
@@ -22,13 +21,15 @@ pub const DRAINED: Duration = Duration::from_secs(120);
 const STILL: Duration = Duration::from_secs(12);
 
 /// A connection's last word.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection {
     pub client_port: u16,
     pub server_port: u16,
     pub payload_forward: u64,
     pub payload_reverse: u64,
     over: bool,
+    /// How it was seen, for whoever has to find out why it is wrong.
+    pub seen: String,
 }
 
 /// All that was told.
@@ -40,9 +41,6 @@ pub struct Told {
     pub lost_frames: u64,
     flows: u64,
 }
-
-/// How many flows there were when last looked at, and since when.
-static SEEN: Mutex<Option<(u64, Instant)>> = Mutex::new(None);
 
 impl Told {
     /// Reads what was told of this client's TCP.
@@ -72,21 +70,41 @@ impl Told {
             payload_forward: total.payload_bytes_forward,
             payload_reverse: total.payload_bytes_reverse,
             over: detail.reason() == Reason::End,
+            seen: seen(flow.time, detail),
         };
         self.connections.insert(detail.connection_id, connection);
     }
 
-    /// True if there was nothing new for a while.
-    pub fn is_still(&self) -> bool {
-        let Ok(mut seen) = SEEN.lock() else { return true };
-        match *seen {
+    /// True if there was nothing new for a while. `before`: how many flows there were when last looked at, and since when.
+    pub fn is_still(&self, before: &mut Option<(u64, Instant)>) -> bool {
+        match *before {
             Some((flows, since)) if flows == self.flows => since.elapsed() > STILL,
             _ => {
-                *seen = Some((self.flows, Instant::now()));
+                *before = Some((self.flows, Instant::now()));
                 false
             }
         }
     }
+}
+
+fn seen(told: Option<prost_types::Timestamp>, detail: &FlowDetail) -> String {
+    let time = |time: Option<prost_types::Timestamp>| {
+        time.map_or(0.0, |it| it.seconds as f64 + f64::from(it.nanos) / 1e9)
+    };
+    let mut seen = format!(
+        "{:?} {:?} {:?} told {:.6}, from {:.6} to {:.6}",
+        detail.reason(),
+        detail.state(),
+        detail.incomplete().collect::<Vec<_>>(),
+        time(told),
+        time(detail.first_packet),
+        time(detail.last_packet)
+    );
+    for point in &detail.path {
+        let counted = point.counters.unwrap_or_default();
+        seen += &format!("; {} {} > < {}", point.device, counted.packets_forward, counted.packets_reverse);
+    }
+    seen
 }
 
 fn ports(flow: &Flow) -> Option<(u16, u16)> {

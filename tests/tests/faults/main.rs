@@ -7,6 +7,7 @@ mod flood;
 mod translations;
 mod world;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -305,6 +306,15 @@ fn translations_are_told_with_conntrack_without_it_and_from_the_middle() {
     translations::are_told_three_ways(&world);
 }
 
+/// How many connections are in each state.
+fn states(told: &BTreeMap<u64, Value>) -> BTreeMap<String, usize> {
+    let mut states = BTreeMap::new();
+    for flow in told.values() {
+        *states.entry(flow["weir"]["state"].to_string()).or_default() += 1;
+    }
+    states
+}
+
 #[test]
 fn a_flood_of_syns_is_as_many_connections_and_none_is_joined_to_another() {
     let Some(world) = world("a_flood_of_syns_is_as_many_connections_and_none_is_joined_to_another") else {
@@ -328,14 +338,17 @@ fn a_flood_of_syns_is_as_many_connections_and_none_is_joined_to_another() {
     assert_eq!(number(&status["weir"]["connections_evicted"]), 0);
 
     for sender in [flood::SENDERS - 2, flood::SENDERS - 1].map(flood::sender) {
+        let mut seen = BTreeMap::new();
         let told = wait_for("the calls of a sender as unanswered", DEADLINE, || {
             let told = world.weir.told(&["--ip", &sender.to_string()]).ok()?;
+            seen = states(&told);
             told.values()
                 .all(is_in("CONNECTION_STATE_UNANSWERED"))
                 .then_some(told)
                 .filter(|told| !told.is_empty())
-        })
-        .unwrap();
+        });
+        let told =
+            told.unwrap_or_else(|error| panic!("{error}: {seen:?}, {:#}", world.weir.status().unwrap()));
         for flow in told.values() {
             assert_eq!(number(&flow["weir"]["total"]["packets_forward"]), 1, "{flow:#}");
             let from = format!("{sender}:{}", port_of(flow).unwrap());

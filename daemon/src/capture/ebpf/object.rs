@@ -27,11 +27,11 @@ const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 pub enum EbpfError {
     /// Not allowed.
     #[error(
-        "eBPF: no permission: {missing} is missing; run as root, `setcap cap_bpf,cap_net_admin,cap_perfmon+ep` the binary, or \
+        "eBPF: no permission: {missing} missing; run as root, `setcap cap_bpf,cap_net_admin,cap_perfmon+ep` the binary, or \
          add BPF, NET_ADMIN and PERFMON to securityContext.capabilities"
     )]
     Permission {
-        /// The capabilities that are missing.
+        /// The capabilities that are missing, with their verb.
         missing: String,
     },
     /// The kernel does not describe its own types.
@@ -41,7 +41,7 @@ pub enum EbpfError {
     )]
     NoKernelTypes,
     /// The kernel lacks what the programs are made of.
-    #[error("eBPF: this kernel is too old for {what} ({error}); 5.13 or newer is needed")]
+    #[error("eBPF: this kernel is too old for {what} ({error}); 5.14 or newer is needed")]
     TooOld {
         /// The map or program.
         what: String,
@@ -182,7 +182,11 @@ fn missing_capabilities() -> String {
     };
     let missing: Vec<&str> =
         NEEDED.into_iter().filter(|(capability, _)| lacks(*capability)).map(|(_, name)| name).collect();
-    missing.join(" and ")
+    match missing.as_slice() {
+        [] => String::new(),
+        [one] => format!("{one} is"),
+        [others @ .., last] => format!("{} and {last} are", others.join(", ")),
+    }
 }
 
 #[cfg(test)]

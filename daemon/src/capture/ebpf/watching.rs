@@ -28,6 +28,8 @@ const SETTLING_NS: u64 = 2_000_000;
 const HELD_BYTES: usize = 16 << 20;
 /// Records read before others have their turn.
 const TURN: usize = 1 << 16;
+/// With nothing to do it says so often how far it has got.
+const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Losses are told so often, and what failed is tried again.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// The table is looked over so often,
@@ -127,7 +129,7 @@ impl Watching {
     }
 
     fn round(&mut self, stop: &Stop) -> std::io::Result<()> {
-        let patience = if self.out_of_step || !self.pending.is_empty() { CADENCE } else { HOUSEKEEPING };
+        let patience = if self.out_of_step || !self.pending.is_empty() { CADENCE } else { HEARTBEAT };
         stop.wait_for(&[self.programs.ring(), self.links.as_fd()], patience)?;
         let now = Instant::now();
         if now < self.next_drain {
@@ -154,23 +156,29 @@ impl Watching {
     fn drain(&mut self) {
         self.clock.look();
         let settled = monotonic_ns().saturating_sub(SETTLING_NS);
-        self.read_ring();
+        let all_read = self.read_ring();
         let until = if self.pending.bytes() > HELD_BYTES { u64::MAX } else { settled };
         self.release(until);
+        if all_read {
+            self.shared.counters.horizon.note(self.clock.wall(settled));
+        }
     }
 
-    fn read_ring(&mut self) {
-        let mut bytes = 0;
+    /// True if it was read to its end.
+    fn read_ring(&mut self) -> bool {
+        let (mut bytes, mut all_read) = (0, false);
         for _ in 0..TURN {
             let another = self.programs.next_record(|record| {
                 bytes += abi::in_ring(record.len());
                 self.pending.take(record);
             });
             if !another {
+                all_read = true;
                 break;
             }
         }
         self.shared.counters.ring_used.fetch_max(bytes, Ordering::Relaxed);
+        all_read
     }
 
     fn release(&mut self, until_ns: u64) {

@@ -77,14 +77,20 @@ impl Outlet {
         self.counters.queue_dropped.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// Lets go what no older frame can come before. `clock` is the time before all rings were read.
-    pub fn release_due(&mut self, now: Instant, clock: UnixNanos) {
+    /// Lets go what no older frame can come before. `clock` is the time before the rings were read; `all_read`: to their end.
+    pub fn release_due(&mut self, now: Instant, clock: UnixNanos, all_read: bool) {
+        let until = clock.saturating_sub(HOLD);
         if !self.is_holding() {
             self.held_since = now;
         } else if now.saturating_duration_since(self.held_since) >= LONGEST_HOLD {
             self.release(UnixNanos::MAX);
         } else if now >= self.next_release {
-            self.release(clock.saturating_sub(HOLD));
+            self.release(until);
+        } else {
+            return;
+        }
+        if all_read {
+            self.counters.horizon.note(until);
         }
     }
 

@@ -23,6 +23,8 @@ use crate::capture::{Interface, InterfaceId, Sink};
 use crate::notice::Notices;
 use crate::worker::Stop;
 
+/// With nothing to do it says so often how far it has got.
+const HEARTBEAT: Duration = Duration::from_millis(50);
 /// Drop counters are read so often, and what failed is tried again.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// To open a device takes some 10 ms, in which no ring is read; other devices wait for the next round.
@@ -97,8 +99,10 @@ impl Polling {
         let mut ready = self.wait(self.patience())?;
         let (now, clock) = (Instant::now(), UnixNanos::from(SystemTime::now()));
         // Read until no ring is ready: what is older than the hold is then in hand.
+        let mut all_read = false;
         for _ in 0..READS_PER_ROUND {
             if !self.read_ready(&ready) {
+                all_read = true;
                 break;
             }
             ready = self.wait(Duration::ZERO)?;
@@ -110,7 +114,7 @@ impl Polling {
         if now >= self.next_housekeeping {
             self.housekeeping(now);
         }
-        self.outlet.release_due(now, clock);
+        self.outlet.release_due(now, clock, all_read);
         Ok(())
     }
 
@@ -118,7 +122,7 @@ impl Polling {
     fn patience(&self) -> Duration {
         let soon =
             self.out_of_step || self.outlet.is_holding() || self.attached.values().any(Attached::is_closing);
-        if soon { CADENCE } else { HOUSEKEEPING }
+        if soon { CADENCE } else { HEARTBEAT }
     }
 
     fn wait(&self, timeout: Duration) -> std::io::Result<Vec<u64>> {

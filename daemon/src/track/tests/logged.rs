@@ -149,6 +149,21 @@ fn the_log_of_the_next_connection_is_not_the_last_ones() {
 }
 
 #[test]
+fn the_log_of_a_call_sent_again_after_its_refusal_is_the_next_ones() {
+    let mut world = World::new();
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+    world.tcp(VETH, Direction::Outbound, tuple(VIP, CLIENT), RST_ACK, (0, 101));
+    // The log of the next SYN, with the same number, comes before its frame and brings no time.
+    world.now += SECOND;
+    log(&mut world, tuple(CLIENT, VIP), 100);
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, VIP), SYN, (100, 0));
+    world.wait(60_000_000);
+    let first: Vec<_> = world.told.iter().filter(|told| told.id == 1).collect();
+    assert!(first.iter().all(|told| told.rules.is_empty()), "{first:#?}");
+    assert_eq!((world.last().id, world.last().rules.len()), (2, 1));
+}
+
+#[test]
 fn many_logs_without_frames_are_bounded_and_outlive_a_clock_set_back() {
     let mut world = World::new();
     world.wait(1000 * SECOND);

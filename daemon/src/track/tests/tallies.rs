@@ -39,12 +39,12 @@ impl World {
         (call, self.last().id)
     }
 
-    fn connection(&self, id: u64) -> &Connection {
+    fn tracked(&self, id: u64) -> &Connection {
         self.tracker.find(ConnectionId(id)).unwrap()
     }
 
     /// A segment with payload.
-    fn says(&mut self, tuple: Tuple, direction: Direction, sequence: u32, payload_len: u32) {
+    fn carries(&mut self, tuple: Tuple, direction: Direction, sequence: u32, payload_len: u32) {
         let tcp = Tcp {
             sequence,
             acknowledgement: 901,
@@ -65,7 +65,7 @@ fn they_count_where_they_passed() {
     let (call, id) = world.opened();
     world.tally(VETH, &counted(&world, VETH, Direction::Inbound, call, 10));
     world.tally(ETH0, &counted(&world, ETH0, Direction::Outbound, call, 9));
-    let connection = world.connection(id);
+    let connection = world.tracked(id);
     let forward = connection.total().forward;
     assert_eq!((forward.packets, forward.wire_packets, forward.payload_bytes), (12, 22, 1000));
     assert_eq!((forward.ip_bytes, forward.frame_bytes), (2 * 60 + 1400, 2 * 100 + 1540));
@@ -80,12 +80,12 @@ fn they_count_where_they_passed() {
 fn what_comes_after_them_is_judged_by_how_far_they_came() {
     let mut world = World::new();
     let (call, id) = world.opened();
-    world.says(call, Direction::Inbound, 101, 100);
+    world.carries(call, Direction::Inbound, 101, 100);
     world.tally(VETH, &counted(&world, VETH, Direction::Inbound, call, 10));
     world.now += SECOND;
-    world.says(call, Direction::Inbound, 1001, 100);
-    world.says(call, Direction::Inbound, 1101, 100);
-    let tcp = world.connection(id).tcp.unwrap();
+    world.carries(call, Direction::Inbound, 1001, 100);
+    world.carries(call, Direction::Inbound, 1101, 100);
+    let tcp = world.tracked(id).tcp.unwrap();
     assert_eq!((tcp.client.retransmissions, tcp.client.out_of_order), (1, 0));
 }
 
@@ -94,8 +94,8 @@ fn a_segment_that_they_overtook_was_not_sent_again() {
     let mut world = World::new();
     let (call, id) = world.opened();
     world.tally(VETH, &counted(&world, VETH, Direction::Inbound, call, 10));
-    world.says(call, Direction::Inbound, 901, 100);
-    let tcp = world.connection(id).tcp.unwrap();
+    world.carries(call, Direction::Inbound, 901, 100);
+    let tcp = world.tracked(id).tcp.unwrap();
     assert_eq!((tcp.client.retransmissions, tcp.client.out_of_order), (0, 1));
 }
 
@@ -103,16 +103,16 @@ fn a_segment_that_they_overtook_was_not_sent_again() {
 fn round_trips_are_not_told_of_them() {
     let mut world = World::new();
     let (call, id) = world.opened();
-    let timed = |world: &World| world.connection(id).tcp.unwrap().client.round_trip();
-    world.says(call, Direction::Inbound, 101, 100);
+    let timed = |world: &World| world.tracked(id).tcp.unwrap().client.round_trip();
+    world.carries(call, Direction::Inbound, 101, 100);
     world.tcp(VETH, Direction::Outbound, call.reversed(), ACK, (901, 201));
     assert!(timed(&world).is_some());
     world.tally(VETH, &counted(&world, VETH, Direction::Inbound, call, 10));
     assert_eq!(timed(&world), None);
-    world.says(call, Direction::Inbound, 1101, 100);
+    world.carries(call, Direction::Inbound, 1101, 100);
     world.tcp(VETH, Direction::Outbound, call.reversed(), ACK, (901, 1201));
     assert_eq!(timed(&world), None, "nor of what comes after them");
-    assert!(world.connection(id).tcp.unwrap().server_rtt_ns().is_some(), "the handshake was seen");
+    assert!(world.tracked(id).tcp.unwrap().server_rtt_ns().is_some(), "the handshake was seen");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn an_answer_that_was_only_counted_is_one() {
         ..counted(&world, VETH, Direction::Outbound, call.reversed(), 1)
     };
     world.tally(VETH, &answer);
-    let connection = world.connection(id);
+    let connection = world.tracked(id);
     assert_eq!(connection.state, State::Established);
     let answered = connection.evidence.iter().find(|seen| seen.observation == Observation::Answered);
     assert_eq!(answered.map(|seen| seen.at), Some(answer.first));
@@ -141,7 +141,7 @@ fn of_an_unknown_connection_they_begin_the_middle() {
     world.wait(SECOND);
     let told = world.last().clone();
     assert_eq!((told.original, told.packets), (call, (0, 5)), "who has the greater port is the client");
-    assert!(world.connection(told.id).gaps.midstream);
+    assert!(world.tracked(told.id).gaps.midstream);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn the_next_connection_with_its_ports_takes_none_of_the_former_ones() {
     world.wait(SECOND);
     let id = world.last().id;
     world.tally(ETH0, &former);
-    assert_eq!(world.connection(id).path.len(), 1);
+    assert_eq!(world.tracked(id).path.len(), 1);
     assert_eq!(world.tracker.stats().superseded, 4);
 }
 
@@ -186,6 +186,6 @@ fn a_clock_that_was_set_back_leaves_nothing_in_the_future() {
     let ahead = UnixNanos::from_nanos(world.now + 3600 * SECOND);
     let tally = Tally { first: ahead, last: ahead, ..counted(&world, VETH, Direction::Inbound, call, 4) };
     world.tally(VETH, &tally);
-    let connection = world.connection(id);
+    let connection = world.tracked(id);
     assert_eq!((connection.last_packet.as_nanos(), connection.total().forward.packets), (world.now, 6));
 }

@@ -306,3 +306,21 @@ fn a_cache_that_asks_on_in_the_same_words_makes_a_call_of_its_own() {
     assert_eq!(translated[0].nat, Some(NatSource::Payload));
     assert_eq!(translated[0].original.source, addr("10.244.1.53:52000"));
 }
+
+#[test]
+fn what_another_was_found_to_be_part_of_goes_on() {
+    let mut world = World::new();
+    let udp = |source, destination| Tuple { protocol: IpProtocol::UDP, ..tuple(source, destination) };
+    let short = Transport::Udp { payload: b"?", payload_len: 1 };
+    let long = Transport::Udp { payload: b"long enough to be known by", payload_len: 26 };
+    // The first packet is too short to tell that both forms are one.
+    world.seen(FLANNEL, Direction::Inbound, udp(BACKEND, CLIENT), short);
+    world.seen(VETH, Direction::Outbound, udp(VIP, CLIENT), short);
+    world.wait(SECOND);
+    world.seen(VETH, Direction::Inbound, udp(CLIENT, VIP), long);
+    world.seen(FLANNEL, Direction::Outbound, udp(CLIENT, BACKEND), long);
+    world.wait(5 * SECOND);
+    assert_eq!(world.tracker.stats().merged, 1);
+    let ended: Vec<_> = world.ends().iter().map(|told| (told.id, told.merged_into)).collect();
+    assert_eq!(ended, [(2, Some(1))]);
+}
