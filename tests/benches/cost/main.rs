@@ -33,6 +33,9 @@ struct Args {
     /// Write `tests/results/cost.json`.
     #[arg(long)]
     write: bool,
+    /// Only hold connections to this port open.
+    #[arg(long, hide = true)]
+    hold: Option<u16>,
     /// cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -40,6 +43,9 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if let Some(port) = args.hold {
+        return steady::hold(port);
+    }
     let mut figures = in_turn(args.rounds, args.seconds)?;
     figures.extend(steady::figures(args.steady_seconds)?);
     print(&figures);

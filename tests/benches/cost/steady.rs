@@ -1,15 +1,19 @@
 //! What weir itself takes under steady loads: new connections at a rate, packets at a rate, connections that stay open.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::net::{AddressFamily, SocketType};
 use weir_tests::node::{Watched, number};
 use weir_tests::pods::{Pods, SERVER};
 use weir_tests::results::Figure;
-use weir_tests::{DEADLINE, wait_for};
+use weir_tests::{DEADLINE, Running, wait_for};
 
 use crate::loads::{Load, Servers};
 use crate::process::{self, Counting};
@@ -22,7 +26,7 @@ const PACKETS: u32 = 10_000;
 const OPEN: usize = 50_000;
 const PORT: u16 = 9_100;
 /// Ports that open connections lead to, since one has only 64,000 callers of one address.
-const OPEN_PORTS: u16 = 2;
+const OPEN_PORTS: RangeInclusive<u16> = 9_101..=9_104;
 /// A paced load acts so often.
 const BEAT: Duration = Duration::from_millis(10);
 
@@ -38,15 +42,37 @@ pub fn figures(seconds: u64) -> Result<Vec<Figure>> {
 fn of(kind: Kind, seconds: u64) -> Result<Vec<Figure>> {
     let pods = Pods::new()?;
     let (idle, by) = (Duration::from_secs(seconds), kind.what());
-    let (mut watched, _folder) = watch(kind, &pods)?;
+    let (mut watched, folder) = watch(kind, &pods, &[])?;
     let pid = watched.daemon.child().id();
     let rest = cpu_share(pid, || pause(idle))?;
     let connections = cpu_share(pid, || new_connections(&pods, seconds))?;
     let packets = cpu_share(pid, || datagrams(&pods, seconds))?;
-    drop(watched);
-    let (mut watched, _folder) = watch(kind, &pods)?;
+    drop((watched, folder));
+    let (resident, maps) = memory(kind, &pods, &[])?;
+    let (small, _) = memory(kind, &pods, &["--ring-flows", FEW_FLOWS])?;
+    let name = |what: &str| format!("{what}_{}", kind.name());
+    let cpu = |what: &str, value, load: &str| {
+        Figure::new(&name(what), value, "% of a core", &format!("{by}, {load}: the daemon's CPU time"))
+    };
+    let memory = |what: &str, value, of: &str| Figure::new(&name(what), value, "MiB", &format!("{by}, {of}"));
+    Ok(vec![
+        cpu("idle_cpu", rest, "no traffic"),
+        cpu("connections_cpu", connections, "1,000 new connections/s on two devices"),
+        cpu("packets_cpu", packets, "10,000 packets/s of one conversation on two devices"),
+        memory("open_resident", resident, "50,000 open connections: resident memory"),
+        memory("open_resident_small", small, "the same with `--ring-flows 8192`"),
+        memory("open_maps", maps, "memory of its tables and ring in the kernel"),
+    ])
+}
+
+/// Flows kept for readers, where memory is short.
+const FEW_FLOWS: &str = "8192";
+
+/// MiB that are resident with connections open, and that its maps take in the kernel.
+fn memory(kind: Kind, pods: &Pods, flags: &[&str]) -> Result<(f64, f64)> {
+    let (mut watched, _folder) = watch(kind, pods, flags)?;
     let pid = watched.daemon.child().id();
-    let held = hold_open(&pods)?;
+    let held = hold_open(pods)?;
     wait_for("the connections to be known", DEADLINE, || {
         let known = number(&watched.status().ok()?["weir"]["connections"]);
         (known >= OPEN as u64).then_some(())
@@ -54,41 +80,14 @@ fn of(kind: Kind, seconds: u64) -> Result<Vec<Figure>> {
     let (resident, maps) = (process::resident(pid)?, process::maps(pid)?);
     drop(held);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let name = |what: &str| format!("{what}_{}", kind.name());
-    let core = "% of a core";
-    Ok(vec![
-        Figure::new(&name("idle_cpu"), rest, core, &format!("{by}, no traffic: the daemon's CPU time")),
-        Figure::new(
-            &name("connections_cpu"),
-            connections,
-            core,
-            &format!("{by}, 1,000 new connections/s on two devices"),
-        ),
-        Figure::new(
-            &name("packets_cpu"),
-            packets,
-            core,
-            &format!("{by}, 10,000 packets/s of one conversation on two devices"),
-        ),
-        Figure::new(
-            &name("open_resident"),
-            mib(resident),
-            "MiB",
-            &format!("{by}, 50,000 open connections: resident memory"),
-        ),
-        Figure::new(
-            &name("open_maps"),
-            mib(maps),
-            "MiB",
-            &format!("{by}: memory of its tables in the kernel"),
-        ),
-    ])
+    Ok((mib(resident), mib(maps)))
 }
 
-fn watch(kind: Kind, pods: &Pods) -> Result<(Watched, tempfile::TempDir)> {
+fn watch(kind: Kind, pods: &Pods, flags: &[&str]) -> Result<(Watched, tempfile::TempDir)> {
     let folder = tempfile::tempdir()?;
     Pods::write_cluster(folder.path())?;
-    let watched = Watched::start(&pods.node, folder.path(), "node", &["--source", kind.name()])?;
+    let flags = [&["--source", kind.name()], flags].concat();
+    let watched = Watched::start(&pods.node, folder.path(), "node", &flags)?;
     watching(&watched)?;
     Ok((watched, folder))
 }
@@ -176,35 +175,53 @@ fn datagrams(pods: &Pods, seconds: u64) -> Result<()> {
     })
 }
 
-/// Connections that have exchanged nothing yet, both ends of each.
-fn hold_open(pods: &Pods) -> Result<Vec<(TcpStream, TcpStream)>> {
-    raise_descriptors()?;
-    let listeners: Vec<TcpListener> = pods
-        .server
-        .enter(|| (0..OPEN_PORTS).map(|port| Ok(TcpListener::bind((SERVER, PORT + port))?)).collect())?;
-    pods.client.enter(|| {
-        let mut held = Vec::with_capacity(OPEN);
-        while held.len() < OPEN {
-            for (port, listener) in (PORT..).zip(&listeners) {
-                let ours = TcpStream::connect(SocketAddrV4::new(SERVER, port))?;
-                held.push((ours, listener.accept()?.0));
-            }
-        }
-        Ok(held)
-    })
+/// Connections that have exchanged nothing yet. The server's ends wait to be taken, so that they need no descriptors; the
+/// client's are held by processes of their own, since one may have fewer descriptors than there are connections.
+fn hold_open(pods: &Pods) -> Result<(Vec<OwnedFd>, Vec<Running>)> {
+    let each = OPEN / OPEN_PORTS.count();
+    pods.server.shell(&format!("echo {} > /proc/sys/net/core/somaxconn", 2 * each))?;
+    let listeners: Vec<OwnedFd> =
+        pods.server.enter(|| OPEN_PORTS.map(|port| listen(port, 2 * each)).collect())?;
+    let mut holders = Vec::new();
+    for port in OPEN_PORTS {
+        let mut command = pods.client.command(std::env::current_exe()?);
+        command.args(["--hold", &port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = Running::of(command.spawn()?);
+        let said = holder.child().stdout.take().context("no output")?;
+        let mut line = String::new();
+        std::io::BufReader::new(said).read_line(&mut line)?;
+        anyhow::ensure!(line == HELD, "a holder of connections ended: {line:?}");
+        holders.push(holder);
+    }
+    Ok((listeners, holders))
 }
 
-fn raise_descriptors() -> Result<()> {
-    let wanted = 4 * OPEN as u64;
-    let limit = rustix::process::Rlimit { current: Some(wanted), maximum: Some(wanted) };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
-        .context("cannot hold so many connections open")
+/// What a holder says once it has all.
+const HELD: &str = "held\n";
+
+/// Opens connections to this port and holds them until its standard input ends.
+#[expect(clippy::print_stdout, reason = "whoever started it waits for this")]
+pub fn hold(port: u16) -> Result<()> {
+    let connect = |_| TcpStream::connect(SocketAddrV4::new(SERVER, port));
+    let held: Vec<TcpStream> = (0..OPEN / OPEN_PORTS.count()).map(connect).collect::<Result<_, _>>()?;
+    print!("{HELD}");
+    std::io::stdout().flush()?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    drop(held);
+    Ok(())
+}
+
+fn listen(port: u16, backlog: usize) -> Result<OwnedFd> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    rustix::net::bind(&socket, &SocketAddrV4::new(SERVER, port))?;
+    rustix::net::listen(&socket, i32::try_from(backlog)?)?;
+    Ok(socket)
 }
 
 /// Time a packet in weir's programs, while the kernel counts it, which costs time too.
 fn in_the_kernel(seconds: u64) -> Result<Vec<Figure>> {
     let pods = Pods::new()?;
-    let (mut watched, folder) = watch(Kind::Ebpf, &pods)?;
+    let (mut watched, folder) = watch(Kind::Ebpf, &pods, &[])?;
     let servers = Servers::start(&pods, folder.path())?;
     let pid = watched.daemon.child().id();
     let _counting = Counting::begin()?;
