@@ -159,7 +159,8 @@ impl EbpfCapture {
             entries: get(&counters.entries),
             devices: get(&counters.devices),
             ring_bytes: self.ring_bytes,
-            ring_used: get(&counters.ring_used),
+            // While it is read it is filled again.
+            ring_used: get(&counters.ring_used).min(self.ring_bytes),
             table_entries: self.table_entries,
         }
     }

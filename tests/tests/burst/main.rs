@@ -7,6 +7,7 @@ mod calls;
 mod told;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use weir_tests::node::{Watched, number};
@@ -17,6 +18,8 @@ use calls::{Call, SERVER_PORTS};
 use told::{DRAINED, Told};
 
 const CALLS: u32 = 100_000;
+/// Longer than a packet takes from a device into the status.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Two pods and a daemon that watches them.
 struct World {
@@ -52,6 +55,18 @@ impl World {
             .iter()
             .map(|name| number(&status["weir"][name]))
             .sum())
+    }
+
+    /// The same once nothing more comes of what passed before.
+    fn seen_when_quiet(&self) -> Result<u64> {
+        let mut last = (self.seen()?, Instant::now());
+        wait_for("quiet", DEADLINE, || {
+            let seen = self.seen().ok()?;
+            if seen != last.0 {
+                last = (seen, Instant::now());
+            }
+            (last.1.elapsed() > QUIET).then_some(seen)
+        })
     }
 
     /// Packets that both devices have carried, as the kernel counts them.
@@ -114,7 +129,7 @@ fn none_of_a_hundred_thousand_is_lost_or_doubled_by_ebpf() {
 fn what_finds_no_room_in_the_kernel_is_told_to_the_unit() {
     let flags = ["--source", "ebpf", "--cpu-budget", "0", "--buffer-mib", "1", "--kernel-connections", "16"];
     let Some(world) = world("what_finds_no_room_in_the_kernel_is_told_to_the_unit", &flags) else { return };
-    let before = (world.seen().unwrap(), world.passed().unwrap());
+    let before = (world.seen_when_quiet().unwrap(), world.passed().unwrap());
     let resident = number(&world.weir.status().unwrap()["weir"]["cost"]["resident_bytes"]);
     let (_, told) = world.burst(20_000).unwrap();
     let passed = world.passed().unwrap() - before.1;
