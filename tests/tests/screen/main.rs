@@ -128,7 +128,9 @@ fn walk(label: &str, size: (u16, u16), other_size: (u16, u16)) {
 
 /// Another node comes while nothing moves.
 fn frozen(pane: &Pane, cluster: &mut Cluster) {
-    let some = cluster.count("");
+    let some =
+        wait_for("connections of one node", DEADLINE, || Some(cluster.count("")).filter(|some| *some > 0))
+            .unwrap();
     pane.until("the connections of one node", |screen| screen.contains(&of(some)));
     pane.press(&["Space"]);
     let still = pane.shows("FROZEN +0 new");
