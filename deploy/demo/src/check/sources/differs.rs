@@ -29,6 +29,11 @@ pub const DIFFERS: &[(&str, Differs, &str)] = &[
     ("weir.path.first", Differs::InValue, MOMENT),
     ("weir.path.last", Differs::InValue, MOMENT),
     ("weir.evidence.time", Differs::InValue, MOMENT),
+    (
+        "weir.evidence.detail",
+        Differs::InValue,
+        "a packet that is unwrapped keeps libpcap's one stamp on both devices, and either may be called the first",
+    ),
     ("weir.kernel_drops.first", Differs::InValue, MOMENT),
     ("weir.kernel_drops.last", Differs::InValue, MOMENT),
     ("weir.tcp.handshake_server_ns", Differs::InValue, MOMENT),
