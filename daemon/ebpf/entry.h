@@ -119,11 +119,14 @@ static __always_inline bool is_anomaly(const struct weir_half *mine, const struc
 	       other->progress.known & WEIR_KNOWS_NEXT && after(other->progress.next, packet->acknowledgement);
 }
 
-/* By what TCP says. The end that asked is listened to until its ACK has ended the handshake. */
+/*
+ * By what TCP says. The end that asked is listened to until its ACK has ended the handshake. Of an end that has said FIN what comes
+ * after the other's FIN is the end; where the other one passes elsewhere (a bridge shows each way in a form of its own), all.
+ */
 static __always_inline bool speaks_up(const struct weir_entry *entry, const struct weir_half *mine,
 				      const struct weir_half *other, const struct packet *packet, __u32 level)
 {
-	if (packet->flags & (TCP_SYN | TCP_FIN | TCP_RST) || (mine->fin && other->fin))
+	if (packet->flags & (TCP_SYN | TCP_FIN | TCP_RST) || (mine->fin && (other->fin || !other->seen)))
 		return true;
 	if (entry->asked && entry->opener == packet->half && (!entry->spoke || (entry->answered && !entry->greeted)))
 		return true;

@@ -225,6 +225,8 @@ pub(super) struct Emission {
     pub told_verdict: Verdict,
     pub correction: bool,
     pub ended: bool,
+    /// Packets came after the end was told, whatever point they passed.
+    pub late: bool,
     pub merged_into: Option<ConnectionId>,
     pub over_at: Option<UnixNanos>,
     pub due: UnixNanos,

@@ -169,7 +169,7 @@ impl Tracker {
 
 /// What came after the end was told.
 fn tell_stragglers(connection: &mut Connection, now: UnixNanos, sink: Sink<'_>) {
-    if connection.total() != connection.emission.told {
+    if std::mem::take(&mut connection.emission.late) {
         connection.emission.correction = true;
         tell(connection, Reason::End, None, now, sink);
     }
@@ -323,8 +323,7 @@ fn tombstone_due(connection: &Connection, settings: &Settings) -> UnixNanos {
 fn next_due(connection: &Connection, settings: &Settings) -> UnixNanos {
     let emission = &connection.emission;
     if emission.ended {
-        let late = connection.total() != emission.told;
-        let soon = late.then_some(connection.last_packet.plus_nanos(settings.linger_ns));
+        let soon = emission.late.then_some(connection.last_packet.plus_nanos(settings.linger_ns));
         return soon.into_iter().fold(tombstone_due(connection, settings), UnixNanos::min);
     }
     let settle = (!emission.settled).then_some(emission.settle_at);

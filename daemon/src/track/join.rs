@@ -201,6 +201,7 @@ impl Tracker {
                 told_verdict: Verdict::Traced,
                 correction: false,
                 ended: false,
+                late: false,
                 merged_into: None,
                 over_at: None,
                 due,

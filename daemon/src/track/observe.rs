@@ -35,6 +35,7 @@ impl Tracker {
         connection.last_packet = connection.last_packet.max(packet.at);
         connection.gaps.truncated |= packet.truncated && l7_port(packet);
         connection.gaps.reduced = connection.gaps.reduced.max(self.detail);
+        connection.emission.late |= connection.emission.ended;
         connection.opaque = connection.opaque.or(packet.opaque);
         let sighting = Sighting::of(packet, role);
         let Some(point) = point_of(connection, place.form, &sighting, way) else {

@@ -38,6 +38,7 @@ impl Tracker {
         };
         if let Some(connection) = self.connections.get_mut(place.slot) {
             connection.gaps.reduced = connection.gaps.reduced.max(self.detail);
+            connection.emission.late |= connection.emission.ended;
             add(connection, place.form, &tally, role);
         }
         self.reconsider(place.slot, sink);

@@ -70,7 +70,7 @@ packed!(
     }
 );
 packed!(struct Emission {
-    settled, settle_at, told_at, told, told_state, told_verdict, correction, ended, merged_into, over_at, due; waiting
+    settled, settle_at, told_at, told, told_state, told_verdict, correction, ended, late, merged_into, over_at, due; waiting
 });
 packed!(struct Connection {
     id, forms, original, backend, nat_source, conntrack, zone, path, measured, aside, state, first_packet, last_packet,

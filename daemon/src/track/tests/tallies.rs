@@ -189,3 +189,24 @@ fn a_clock_that_was_set_back_leaves_nothing_in_the_future() {
     let connection = world.tracked(id);
     assert_eq!((connection.last_packet.as_nanos(), connection.total().forward.packets), (world.now, 6));
 }
+
+#[test]
+fn what_a_further_device_counted_comes_after_the_end_and_has_it_told_once_more() {
+    let mut world = World::new();
+    world.conversation(CLIENT, 100);
+    world.wait(SECOND);
+    let before = world.ends().len();
+    assert_eq!(before, 1);
+    // Of the connection's own packets, on a device by which nothing is counted.
+    let late =
+        Tally { tunnelled: false, ..counted(&world, ETH0, Direction::Outbound, tuple(CLIENT, BACKEND), 1) };
+    let at = world.told[0].id;
+    let total = world.tracked(at).total();
+    let over = world.tracked(at).last_packet;
+    world.tally(ETH0, &Tally { first: over, last: over, ..late });
+    world.wait(SECOND);
+    assert_eq!(world.tracked(at).total(), total, "no total goes by it");
+    assert_eq!(world.ends().len(), before + 1);
+    world.wait(SECOND);
+    assert_eq!(world.ends().len(), before + 1, "once");
+}

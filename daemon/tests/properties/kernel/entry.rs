@@ -116,7 +116,7 @@ impl Entry {
                     || has(TcpFlags::FIN)
                     || has(TcpFlags::RST)
                     || self.is_from(side) && (!self.spoke || self.answered.is_some() && !self.greeted)
-                    || half.fin && other.fin
+                    || half.fin && (other.fin || other.seen.is_none())
                     || tcp.payload_len > 0 && half.next != Some(tcp.sequence)
                     || has(TcpFlags::ACK) && tcp.payload_len == 0 && repeats
                     || has(TcpFlags::ACK) && (tcp.window == 0 || half.full)

@@ -9,18 +9,13 @@ use weir_proto::flow::FlowFilter;
 use super::Scene;
 use super::stories::{compare, stories};
 use crate::client::Client;
-use crate::kinds::Attachment;
 use crate::report::Report;
 use crate::stack::{daemon_socket, second_socket};
 
 pub const NAME: &str = "sources";
 
-/// Compares the daemons of each node. To be called while they still have their flows. Not where pods hang on a bridge:
-/// on a bridge's own device libpcap counts one packet of a call more than the programs do.
+/// Compares the daemons of each node. To be called while they still have their flows.
 pub async fn check(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
-    if scene.plan.kinds.pods != Attachment::Routed {
-        return Ok(());
-    }
     for node in scene.plan.nodes() {
         let first = Client::new(&daemon_socket(scene.instance, scene.plan, node.place));
         let second = Client::new(&second_socket(scene.instance, scene.plan, node.place));

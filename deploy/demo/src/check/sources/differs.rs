@@ -16,6 +16,7 @@ pub fn is(asked: Source, told: Option<SourceKind>) -> bool {
 
 const MOMENT: &str = "each source stamps a packet at its own place, some microseconds apart";
 const SINCE: &str = "of what was new since the flow before, and each daemon tells when its own clock says so";
+const ESTIMATED: &str = "libpcap's is an estimate by the segment size that both ends announced";
 const COUNTED: &str =
     "packets that were counted in the kernel were not timed; `weir.tcp.absent` names what that leaves out";
 
@@ -45,6 +46,10 @@ pub const DIFFERS: &[(&str, Differs, &str)] = &[
     ("Summary", Differs::Entirely, SINCE),
     ("weir.reason", Differs::InValue, SINCE),
     ("weir.correction", Differs::Entirely, SINCE),
+    ("weir.total.wire_packets_forward", Differs::InValue, ESTIMATED),
+    ("weir.total.wire_packets_reverse", Differs::InValue, ESTIMATED),
+    ("weir.path.counters.wire_packets_forward", Differs::InValue, ESTIMATED),
+    ("weir.path.counters.wire_packets_reverse", Differs::InValue, ESTIMATED),
     ("weir.tcp.rtt_server", Differs::Entirely, COUNTED),
     ("weir.tcp.rtt_client", Differs::Entirely, COUNTED),
     ("weir.tcp.absent", Differs::Entirely, COUNTED),
