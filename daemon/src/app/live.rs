@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::{Flow, LostEvent, LostEventSource};
+use weir_proto::weir::v1::Untold;
 
 use crate::capture::{Horizon, Input, Loss};
 use crate::config::RunArgs;
@@ -326,6 +327,7 @@ impl Pump {
         if self.links_told.elapsed() >= STATUS_INTERVAL {
             self.links_told = Instant::now();
             self.status.tell_links(self.pipeline.links());
+            self.status.tell_untold(untold(&self.pipeline.tracker().stats()));
         }
     }
 
@@ -337,6 +339,10 @@ impl Pump {
             Output::Lost(loss) => lost(loss, writer),
         });
     }
+}
+
+const fn untold(stats: &track::Stats) -> Untold {
+    Untold { messages: stats.messages_dropped, pieces: stats.unmatched, superseded: stats.superseded }
 }
 
 /// The number is kept before the flow can be seen: a reader never knows a flow that the next run does not know of.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, ServerStatus, Source};
+use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, ServerStatus, Source, Untold};
 
 use crate::pipeline::LinkCounts;
 
@@ -35,6 +35,7 @@ pub struct Status {
     links: ArcSwap<Vec<LinkStatus>>,
     cost: ArcSwapOption<Cost>,
     source: ArcSwapOption<Source>,
+    untold: ArcSwapOption<Untold>,
     kernel_drops: ArcSwap<Vec<KernelDropStatus>>,
 }
 
@@ -74,6 +75,11 @@ impl Status {
         self.cost.store(Some(Arc::new(cost)));
     }
 
+    /// Says what of the packets that came is in no flow.
+    pub fn tell_untold(&self, untold: Untold) {
+        self.untold.store(Some(Arc::new(untold)));
+    }
+
     /// Says where frames come from.
     pub fn tell_source(&self, source: Source) {
         self.source.store(Some(Arc::new(source)));
@@ -105,6 +111,7 @@ impl Status {
             links: self.links(),
             cost: self.cost.load().as_deref().copied(),
             source: self.source.load().as_deref().cloned(),
+            untold: self.untold.load().as_deref().copied(),
             kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()
         }

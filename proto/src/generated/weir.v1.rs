@@ -622,6 +622,9 @@ pub struct ServerStatus {
     /// On a daemon that captures: where frames come from.
     #[prost(message, optional, tag = "26")]
     pub source: ::core::option::Option<Source>,
+    /// On a daemon: what could not be told of the packets that came.
+    #[prost(message, optional, tag = "27")]
+    pub untold: ::core::option::Option<Untold>,
 }
 impl ::prost::Name for ServerStatus {
     const NAME: &'static str = "ServerStatus";
@@ -631,6 +634,29 @@ impl ::prost::Name for ServerStatus {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.ServerStatus".into()
+    }
+}
+/// What was seen and is in no flow, or not as it should be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Untold {
+    /// Messages of application protocols that were not told for lack of room; their connections say that they are truncated.
+    #[prost(uint64, tag = "1")]
+    pub messages: u64,
+    /// Later pieces of datagrams whose first piece was not seen.
+    #[prost(uint64, tag = "2")]
+    pub pieces: u64,
+    /// Packets that were counted in the kernel, and came here when their ports had been given to another connection.
+    #[prost(uint64, tag = "3")]
+    pub superseded: u64,
+}
+impl ::prost::Name for Untold {
+    const NAME: &'static str = "Untold";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.Untold".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.Untold".into()
     }
 }
 /// What a daemon costs its node, and what it leaves out so that it costs no more.

@@ -46,8 +46,8 @@ impl Load {
         }
     }
 
-    /// Runs it so long and says how fast it went.
-    pub fn run(self, pods: &Pods, _servers: &Servers, seconds: u64) -> Result<f64> {
+    /// Runs it so long and says how fast it went. Those who answer must run.
+    pub fn run(self, pods: &Pods, seconds: u64) -> Result<f64> {
         match self {
             Self::Stream => stream(pods, seconds),
             Self::Requests => requests(pods, seconds, &[]),

@@ -222,13 +222,13 @@ fn listen(port: u16, backlog: usize) -> Result<OwnedFd> {
 fn in_the_kernel(seconds: u64) -> Result<Vec<Figure>> {
     let pods = Pods::new()?;
     let (mut watched, folder) = watch(Kind::Ebpf, &pods, &[])?;
-    let servers = Servers::start(&pods, folder.path())?;
+    let _servers = Servers::start(&pods, folder.path())?;
     let pid = watched.daemon.child().id();
     let _counting = Counting::begin()?;
     let mut figures = Vec::new();
     for load in Load::ALL {
         let (time_before, runs_before) = process::programs(pid)?;
-        load.run(&pods, &servers, seconds)?;
+        load.run(&pods, seconds)?;
         let (time, runs) = process::programs(pid)?;
         anyhow::ensure!(runs > runs_before, "the programs did not run, or the kernel does not count them");
         let each = (time - time_before) as f64 / (runs - runs_before) as f64;

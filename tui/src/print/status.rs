@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use weir_proto::observer::ServerStatusResponse;
-use weir_proto::weir::v1::{Cost, Detail, PeerStatus, ServerStatus, Source, SourceKind};
+use weir_proto::weir::v1::{Cost, Detail, PeerStatus, ServerStatus, Source, SourceKind, Untold};
 
 use super::style::escape;
 
@@ -70,6 +70,15 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
             grouped(weir.connections),
             grouped(weir.connections_evicted),
             grouped(weir.conntrack_overruns),
+        )?;
+    }
+    if let Some(untold) = weir.untold.filter(|untold| *untold != Untold::default()) {
+        writeln!(
+            out,
+            "Untold: {} messages without room, {} pieces of datagrams without their first, {} packets counted for a connection that was gone",
+            grouped(untold.messages),
+            grouped(untold.pieces),
+            grouped(untold.superseded),
         )?;
     }
     if let Some(source) = &weir.source {
@@ -230,6 +239,43 @@ mod tests {
         let mut out = Vec::new();
         added(&weir, &mut out).unwrap();
         let expected = "Kernel drops NETFILTER_DROP: 50,321 packets, 1,000 told one by one\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_daemon_that_counts_in_the_kernel_and_is_over_its_budget() {
+        let source = Source {
+            kind: SourceKind::Ebpf.into(),
+            devices: 3,
+            table_used: 1200,
+            table_room: 131_072,
+            ring_used: 4096,
+            ring_room: 1 << 24,
+            tallied: 5_000_000,
+            ..Source::default()
+        };
+        let cost = Cost {
+            cpu_thousandths: 1234,
+            cpu_budget_thousandths: 1000,
+            resident_bytes: 80 << 20,
+            detail: Detail::Sampled.into(),
+            packets_left_out: 70_000,
+            ..Cost::default()
+        };
+        let untold = Untold { messages: 1, pieces: 2, superseded: 3 };
+        let weir = ServerStatus {
+            source: Some(source),
+            cost: Some(cost),
+            untold: Some(untold),
+            ..Default::default()
+        };
+        let mut out = Vec::new();
+        added(&weir, &mut out).unwrap();
+        let expected = "Untold: 1 messages without room, 2 pieces of datagrams without their first, 3 packets counted for a \
+            connection that was gone\n\
+            Source: ebpf on 3 devices, 5,000,000 packets counted in the kernel, table 1,200 of 131,072 (0 found it full), ring \
+            at most 4 KiB of 16,384 KiB\n\
+            Cost: 123.4% of a core (budget 100.0%), 80 MiB resident; left out: 15 of 16, 70,000 packets were only counted\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
