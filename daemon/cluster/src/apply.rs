@@ -11,6 +11,7 @@ use crate::address::{holder_of, is_contested, node_claims, pod_claims, service_c
 use crate::endpoint::{Endpoint, EndpointKind};
 use crate::label::Identified;
 use crate::object::{Controller, Labels, Object, ObjectKey, ObjectKind, ObjectName, Pod, Service};
+use crate::policy::Subject;
 use crate::workload::{middle_kind, workload_of};
 use crate::{Cluster, ServicePort, UnixNanos, Workload};
 
@@ -133,6 +134,7 @@ impl Cluster {
             ObjectKind::Service => self.service_changed(key),
             ObjectKind::EndpointSlice => self.slice_changed(key, before),
             ObjectKind::Endpoints => self.endpoints_changed(&key.name),
+            ObjectKind::NetworkPolicy | ObjectKind::ForeignPolicy(_) => self.policy_changed(key, at),
         }
     }
 
@@ -161,6 +163,17 @@ impl Cluster {
         }
         self.address_claims.claim(key, node_claims(node, key));
         self.nodes.set(&node.name, Some(Arc::new(node.clone())), at);
+    }
+
+    fn policy_changed(&mut self, key: &ObjectKey, at: UnixNanos) {
+        match (key.kind, self.objects.get(key)) {
+            (_, Some(Object::NetworkPolicy(policy))) => self.policies.set_policy(&key.name, Some(policy), at),
+            (_, Some(Object::ForeignPolicy(policy))) => {
+                self.policies.set_foreign(policy.kind, &key.name, Some(policy), at);
+            }
+            (ObjectKind::ForeignPolicy(kind), _) => self.policies.set_foreign(kind, &key.name, None, at),
+            _ => self.policies.set_policy(&key.name, None, at),
+        }
     }
 
     fn service_cidr_changed(&mut self, key: &ObjectKey) {
@@ -216,7 +229,7 @@ impl Cluster {
 
     fn settle(&mut self, at: UnixNanos) {
         for key in std::mem::take(&mut self.unsettled_pods) {
-            self.settle_pod(&key);
+            self.settle_pod(&key, at);
         }
         self.services.settle(at);
         if std::mem::take(&mut self.apiservers_unsettled) {
@@ -249,16 +262,20 @@ impl Cluster {
         self.apiservers = now;
     }
 
-    fn settle_pod(&mut self, key: &ObjectKey) {
+    fn settle_pod(&mut self, key: &ObjectKey, at: UnixNanos) {
         let Some(Object::Pod(pod)) = self.objects.get(key) else {
             self.address_claims.claim(key, Vec::new());
+            self.policies.set_pod(key, None, at);
             return;
         };
         let namespace = &pod.name.namespace;
         let labels = labels_of_namespace(&self.objects, namespace);
         let workload = workload_of(pod, |kind, name| controller(&self.objects, kind, namespace, name));
+        let is_judged = pod.phase.owns_address() && !pod.host_network;
+        let subject = is_judged.then(|| self.subjects.of(pod, labels));
+        self.policies.set_pod(key, subject.as_ref(), at);
         let label_sets = &mut self.label_sets;
-        let endpoint = || pod_endpoint(pod, label_sets.of_pod(pod, labels), workload);
+        let endpoint = || pod_endpoint(pod, label_sets.of_pod(pod, labels), workload, subject);
         let claims = pod_claims(pod, key, endpoint);
         self.address_claims.claim(key, claims);
     }
@@ -294,7 +311,12 @@ fn is_owned_by(pod: &Pod, controller: &ObjectKey) -> bool {
     })
 }
 
-fn pod_endpoint(pod: &Pod, identified: Identified, workload: Option<Workload>) -> Arc<Endpoint> {
+fn pod_endpoint(
+    pod: &Pod,
+    identified: Identified,
+    workload: Option<Workload>,
+    subject: Option<Arc<Subject>>,
+) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         kind: EndpointKind::Pod,
         identity: identified.identity,
@@ -303,6 +325,7 @@ fn pod_endpoint(pod: &Pod, identified: Identified, workload: Option<Workload>) -
         labels: identified.labels,
         workload,
         node: Arc::clone(&pod.node),
+        subject,
     })
 }
 
@@ -315,5 +338,6 @@ fn service_endpoint(service: &Service, identified: crate::label::Identified) -> 
         labels: identified.labels,
         workload: Some(Workload { kind: "Service".into(), name: Arc::clone(&service.name.name) }),
         node: "".into(),
+        subject: None,
     })
 }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::policy::Subject;
+
 /// Numeric identity: stable hash of a label set, or one of Hubble's reserved numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(pub u32);
@@ -59,6 +61,8 @@ pub struct Endpoint {
     pub workload: Option<Workload>,
     /// Node of the pod, or the node itself; empty otherwise.
     pub node: Arc<str>,
+    /// What policies ask of a pod; none of everything else.
+    pub(crate) subject: Option<Arc<Subject>>,
 }
 
 /// The controller that made a pod.
@@ -81,6 +85,7 @@ impl Endpoint {
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
             workload: None,
             node: Arc::clone(node),
+            subject: None,
         })
     }
 

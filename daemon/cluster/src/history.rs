@@ -15,7 +15,7 @@ use crate::UnixNanos;
 /// How much of the past is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
-    /// Ended states in each table (addresses, frontends, backends, nodes, namespaces).
+    /// Ended states in each table (addresses, frontends, backends, nodes, namespaces, policies).
     pub entries: usize,
     /// Ended states of one address, frontend and so on.
     pub per_key: usize,
@@ -103,6 +103,13 @@ impl<K: Clone + Eq + Hash, V: PartialEq> History<K, V> {
     /// What was at the key at that time.
     pub(crate) fn at(&self, key: &K, at: UnixNanos) -> State<'_, V> {
         self.timelines.get(key).map_or(State::Never, |timeline| timeline.at(at))
+    }
+
+    /// Whether something else came to be at the key after `from`, and not after `until`.
+    pub(crate) fn changed_within(&self, key: &K, from: UnixNanos, until: UnixNanos) -> bool {
+        self.timelines.get(key).is_some_and(|timeline| {
+            timeline.entries.iter().any(|entry| from < entry.from && entry.from <= until)
+        })
     }
 
     /// All that was held at that time, in no order.

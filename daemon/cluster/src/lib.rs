@@ -1,4 +1,5 @@
-//! What the cluster looked like at a moment: who owned an address, which Service a frontend was, which backends it had.
+//! What the cluster looked like at a moment: who owned an address, which Service a frontend was, which backends it had, and
+//! what the policies said of a connection.
 //!
 //! The library does no I/O and reads no clock: `apply(object, at)` and look-ups for a time. The feature `sources` holds the
 //! manifest files and the Kubernetes watch. History is bounded: what was forgotten is answered with the oldest state still known.
@@ -11,6 +12,7 @@ mod label;
 #[cfg(feature = "sources")]
 pub mod manifest;
 pub mod object;
+pub mod policy;
 mod range;
 mod service;
 mod time;
@@ -34,6 +36,7 @@ pub use history::HistoryLimits;
 use history::{Claims, History, State};
 use label::LabelSets;
 use object::{Condition, Node, ObjectKey};
+use policy::{Policies, Subjects};
 use range::Ranges;
 use service::{Backend, Frontend, Services};
 pub use time::UnixNanos;
@@ -65,6 +68,8 @@ pub struct ServicePort {
 pub struct ClusterStats {
     /// Size: objects there are now.
     pub objects: usize,
+    /// Size: policies there are now, those of kinds that are not judged by included.
+    pub policies: usize,
     /// Size: addresses known, whether held now or before.
     pub addresses: usize,
     /// Size: ended states kept, of all tables.
@@ -98,6 +103,8 @@ pub struct Cluster {
     namespaces: History<Arc<str>, ()>,
     namespace_objects: HashMap<Arc<str>, usize>,
     label_sets: LabelSets,
+    subjects: Subjects,
+    policies: Policies,
 
     unsettled_pods: BTreeSet<ObjectKey>,
     apiservers_unsettled: bool,
@@ -134,6 +141,8 @@ impl Cluster {
             namespaces: History::new(limits),
             namespace_objects: HashMap::new(),
             label_sets: LabelSets::default(),
+            subjects: Subjects::default(),
+            policies: Policies::new(limits),
             unsettled_pods: BTreeSet::new(),
             apiservers_unsettled: false,
             contested: HashSet::new(),
@@ -269,6 +278,7 @@ impl Cluster {
     pub fn stats(&self) -> ClusterStats {
         let mut stats = ClusterStats {
             objects: self.objects.len(),
+            policies: self.policies.len(),
             addresses: self.addresses.len(),
             address_conflicts: self.conflicts,
             identity_collisions: self.label_sets.collisions(),
@@ -276,7 +286,9 @@ impl Cluster {
             ..ClusterStats::default()
         };
         let [frontends, backends] = self.services.history();
-        let tables = [self.addresses.size(), self.nodes.size(), self.namespaces.size(), frontends, backends];
+        let policies = self.policies.history();
+        let own = [self.addresses.size(), self.nodes.size(), self.namespaces.size()];
+        let tables = own.into_iter().chain([frontends, backends, policies]);
         for table in tables {
             stats.history_entries += table.ended;
             stats.forgotten += table.forgotten;

@@ -2,7 +2,9 @@
 //!
 //! They are made once, where a manifest or a watch event comes in: addresses are parsed, defaults the API server would
 //! fill in are filled in, and of several owner references only the controller's is kept. So nothing further in has to
-//! ask whether a field is there or means what it says. Policies are no part of them.
+//! ask whether a field is there or means what it says. Policies are in `policy`.
+
+mod policy;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,6 +12,11 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+
+pub use policy::{
+    ForeignKind, ForeignPolicy, NamedPort, NetworkPolicy, Operator, Peer, PolicyPort, PortMatch, Requirement,
+    Rule, Selector, is_in_block,
+};
 
 use crate::{Protocol, UnixNanos};
 
@@ -55,6 +62,10 @@ pub enum ObjectKind {
     ReplicaSet,
     /// batch/v1.
     Job,
+    /// networking.k8s.io/v1.
+    NetworkPolicy,
+    /// A policy of another kind.
+    ForeignPolicy(ForeignKind),
     /// v1.
     Pod,
 }
@@ -87,6 +98,10 @@ pub enum Object {
     ReplicaSet(Controller),
     /// The link from pods to their CronJob.
     Job(Controller),
+    /// Who may talk to pods, and to whom they may.
+    NetworkPolicy(NetworkPolicy),
+    /// Something else that says so, in words that weir does not judge by.
+    ForeignPolicy(ForeignPolicy),
     /// A pod.
     Pod(Pod),
 }
@@ -104,6 +119,8 @@ impl Object {
             Self::Endpoints(it) => (ObjectKind::Endpoints, it.name.clone()),
             Self::ReplicaSet(it) => (ObjectKind::ReplicaSet, it.name.clone()),
             Self::Job(it) => (ObjectKind::Job, it.name.clone()),
+            Self::NetworkPolicy(it) => (ObjectKind::NetworkPolicy, it.name.clone()),
+            Self::ForeignPolicy(it) => (ObjectKind::ForeignPolicy(it.kind), it.name.clone()),
             Self::Pod(it) => (ObjectKind::Pod, it.name.clone()),
         };
         ObjectKey { kind, name }
@@ -219,6 +236,8 @@ pub struct Pod {
     pub owner: Option<Owner>,
     /// Service account, `default` where it is not said.
     pub service_account: Arc<str>,
+    /// The ports its containers give a name.
+    pub named_ports: Vec<NamedPort>,
 }
 
 /// How a Service is published.

@@ -40,6 +40,7 @@ fn pod(namespace: &str, name: &str, address: &str) -> Pod {
         node: "node-a".into(),
         owner: None,
         service_account: "default".into(),
+        named_ports: Vec::new(),
     }
 }
 

@@ -123,6 +123,8 @@ const fn kind_name(kind: ObjectKind) -> &'static str {
         ObjectKind::Endpoints => "Endpoints",
         ObjectKind::ReplicaSet => "ReplicaSet",
         ObjectKind::Job => "Job",
+        ObjectKind::NetworkPolicy => "NetworkPolicy",
+        ObjectKind::ForeignPolicy(kind) => kind.name(),
         ObjectKind::Pod => "Pod",
     }
 }

@@ -366,6 +366,7 @@ fn pod(name: &str, address: &str, node: &str) -> Object {
         node: node.into(),
         owner: Some(Owner { kind: "StatefulSet".into(), name: app.into() }),
         service_account: "default".into(),
+        named_ports: Vec::new(),
     })
 }
 

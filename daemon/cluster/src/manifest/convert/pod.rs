@@ -19,6 +19,7 @@ pub(super) fn pod(pod: &wire::Pod) -> Result<Option<Object>, FieldError> {
         phase: phase(status.as_ref().and_then(|status| status.phase.as_deref()))?,
         node: spec.node_name.as_deref().unwrap_or_default().into(),
         service_account: spec.service_account_name.as_deref().unwrap_or("default").into(),
+        named_ports: Vec::new(),
     })))
 }
 

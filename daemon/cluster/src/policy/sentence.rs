@@ -1,0 +1,1 @@
+//! What policies say, in words for people.
