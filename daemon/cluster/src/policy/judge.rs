@@ -51,11 +51,16 @@ impl Cluster {
             || judged.is_some_and(|pod| self.policies.changed_within(pod, from, until))
     }
 
+    /// Before it, another pod may have had the address, or other policies held.
+    fn judged_exactly_since(&self) -> UnixNanos {
+        self.policies.history().exact_since.max(self.addresses.size().exact_since)
+    }
+
     fn asked(&self, question: &Question, direction: Direction, told: Told) -> Option<Judgement> {
         let pod = self.owner(question.judged(direction), question.at);
         let subject = pod.subject.as_ref()?;
         let (ruling, opinions) = match self.policies.selecting(subject, question.at) {
-            _ if question.at < self.policies.history().exact_since => too_old(),
+            _ if question.at < self.judged_exactly_since() => too_old(),
             None => (Ruling::Open, Vec::new()),
             Some(selecting) => {
                 Hearing { cluster: self, question, direction, pod, subject, told }.of(selecting)
@@ -104,7 +109,8 @@ impl Hearing<'_> {
         let Question { client, client_behind, server, called, .. } = *self.question;
         match self.direction {
             Direction::Egress => {
-                let called = (called.ip() != server.ip()).then_some(called.ip());
+                let called = called.ip().to_canonical();
+                let called = (called != server.ip().to_canonical()).then_some(called);
                 self.heard(selecting, server.ip(), called)
             }
             Direction::Ingress if client == client_behind => self.heard(selecting, client, None),
