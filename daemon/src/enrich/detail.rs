@@ -11,7 +11,7 @@ use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
 use crate::track::event::{self, Content, Event};
 
-/// Everything but `services`, which is written before it.
+/// Everything but `services`, which is written before it, and what policies say, which is `policy`'s.
 pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
     let (event, ends, connection) = (scene.event, scene.ends, scene.event.connection);
     // By name, so that none is forgotten.
@@ -44,6 +44,8 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         kernel_drops,
         kernel_drops_more,
         carries,
+        policies: _,
+        disagreements: _,
     } = room;
     *connection_id = connection.id.0;
     *join_key = join_key::of(connection.backend_tuple());

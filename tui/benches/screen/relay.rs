@@ -118,6 +118,13 @@ impl Weir for Relay {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(told))))
     }
+
+    async fn explain_policy(
+        &self,
+        _: Request<ExplainPolicyRequest>,
+    ) -> Result<Response<ExplainPolicyResponse>, Status> {
+        Err(Status::unimplemented("the screen does not ask it"))
+    }
 }
 
 #[async_trait]
