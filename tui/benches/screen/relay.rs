@@ -18,7 +18,10 @@ use weir_proto::observer::{
 };
 use weir_proto::weir::v1::connections_response::Response as Item;
 use weir_proto::weir::v1::weir_server::{Weir, WeirServer};
-use weir_proto::weir::v1::{self, Connection, ConnectionsRequest, ConnectionsResponse, PeerStatus};
+use weir_proto::weir::v1::{
+    self, Connection, ConnectionsRequest, ConnectionsResponse, ExplainPolicyRequest, ExplainPolicyResponse,
+    PeerStatus,
+};
 
 use crate::traffic;
 
