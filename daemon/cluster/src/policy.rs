@@ -2,10 +2,11 @@
 //!
 //! Policies are about connections: the answers of an allowed one are never judged. They add up: what any one allows is
 //! allowed, and a pod that none selects in a direction is open in it. `compiled` makes a policy fast to ask, `table` keeps
-//! which policies select which pods, now and before, `judge` asks them, `miss` says how near the others came, and
-//! `sentence` says all of it in words. Three answers are possible: yes, no, and that it cannot be decided, with the reason;
+//! which policies select which pods, now and before, `judge` asks them, `miss` says how near the others came, `advice`
+//! what was probably meant, and `sentence` says all of it in words. Three answers are possible: yes, no, and that it cannot be decided, with the reason;
 //! nothing is guessed. Pure.
 
+mod advice;
 mod compiled;
 mod judge;
 mod labels;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use crate::object::{ForeignKind, NetworkPolicy, ObjectName};
 use crate::{Endpoint, Protocol, UnixNanos};
 
-pub use miss::{Miss, PeerMiss};
+pub use advice::{Advice, Explanation};
+pub use miss::{Miss, PeerMiss, PortMistake};
 pub(crate) use subject::{Subject, Subjects};
 pub(crate) use table::Policies;
 
