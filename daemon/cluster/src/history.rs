@@ -5,6 +5,7 @@
 //! What is over is forgotten oldest first, when there is too much of it altogether or for one key; it is counted, and
 //! earlier times are then answered with the oldest state still known.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 
@@ -110,6 +111,14 @@ impl<K: Clone + Eq + Hash, V: PartialEq> History<K, V> {
         self.timelines.get(key).is_some_and(|timeline| {
             timeline.entries.iter().any(|entry| from < entry.from && entry.from <= until)
         })
+    }
+
+    /// Whether anything is known of the key, at whatever time.
+    pub(crate) fn knows<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.timelines.contains_key(key)
     }
 
     /// All that was held at that time, in no order.

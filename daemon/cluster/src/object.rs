@@ -43,6 +43,14 @@ impl ObjectName {
     }
 }
 
+impl std::fmt::Display for ObjectName {
+    /// `shop/web`, or the name alone where there is no namespace.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let separator = if self.namespace.is_empty() { "" } else { "/" };
+        write!(out, "{}{separator}{}", self.namespace, self.name)
+    }
+}
+
 /// The kinds of object weir understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ObjectKind {

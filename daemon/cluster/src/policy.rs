@@ -2,11 +2,13 @@
 //!
 //! Policies are about connections: the answers of an allowed one are never judged. They add up: what any one allows is
 //! allowed, and a pod that none selects in a direction is open in it. `compiled` makes a policy fast to ask, `table` keeps
-//! which policies select which pods, now and before, `judge` asks them, `miss` says how near the others came, and
-//! `sentence` says all of it in words. Three answers are possible: yes, no, and that it cannot be decided, with the reason;
+//! which policies select which pods, now and before, `judge` asks them, `miss` says how near the others came, `advice`
+//! what was probably meant, and `sentence` says all of it in words. Three answers are possible: yes, no, and that it cannot be decided, with the reason;
 //! nothing is guessed. Pure.
 
+mod advice;
 mod compiled;
+mod ends;
 mod judge;
 mod labels;
 mod miss;
@@ -20,8 +22,11 @@ use std::sync::Arc;
 use crate::object::{ForeignKind, NetworkPolicy, ObjectName};
 use crate::{Endpoint, Protocol, UnixNanos};
 
-pub use miss::{Miss, PeerMiss};
-pub(crate) use subject::{Subject, Subjects};
+pub use advice::{Advice, Explanation};
+pub use ends::{Called, EndError, kind_of_end};
+pub use miss::{Miss, PeerMiss, PortMistake};
+pub use subject::Subject;
+pub(crate) use subject::Subjects;
 pub(crate) use table::Policies;
 
 /// Which of a connection's two pods is judged.

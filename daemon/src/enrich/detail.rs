@@ -11,7 +11,7 @@ use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
 use crate::track::event::{self, Content, Event};
 
-/// Everything but `services`, which is written before it.
+/// Everything but `services`, which is written before it, and what policies say, which is `policy`'s.
 pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
     let (event, ends, connection) = (scene.event, scene.ends, scene.event.connection);
     // By name, so that none is forgotten.
@@ -44,17 +44,18 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         kernel_drops,
         kernel_drops_more,
         carries,
+        policies: _,
+        disagreements: _,
     } = room;
     *connection_id = connection.id.0;
     *join_key = join_key::of(connection.backend_tuple());
     *entry_key = entry_key_of(connection, ends);
     community_id::write(community_id, ends.true_tuple(), connection.icmp);
     *icmp_id = if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 };
-    *merged_into = connection.merged_into().map_or(0, |into| into.0);
+    (*merged_into, *correction) = (connection.merged_into().map_or(0, |into| into.0), event.correction);
     (*reason, *state) = (reason_of(event.reason).into(), state_of(connection.state).into());
-    *correction = event.correction;
-    *first_packet = Some(timestamp(connection.first_packet));
-    *last_packet = Some(timestamp(connection.last_packet));
+    (*first_packet, *last_packet) =
+        (Some(timestamp(connection.first_packet)), Some(timestamp(connection.last_packet)));
     (*delta, *total) = (Some(counters(&event.delta)), Some(counters(&connection.total())));
     *counts = ends.counts();
     let translated = ends.vip.is_some() || ends.masquerade.is_some();
@@ -70,8 +71,9 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
     *kernel_drops_more = connection.drops_more();
     write_incomplete(incomplete, connection);
     write_last_seen_at(last_seen_at, scene);
-    text::set(source_node, &ends.source.node);
-    text::set(destination_node, &ends.destination.node);
+    for (room, end) in [(source_node, &ends.source), (destination_node, &ends.destination)] {
+        text::set(room, &end.node);
+    }
     text::set(carries, connection.opaque.map_or("", Opaque::name));
 }
 

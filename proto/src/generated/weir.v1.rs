@@ -139,6 +139,14 @@ pub struct FlowDetail {
     /// Packets that it gave up beside those in `kernel_drops`.
     #[prost(uint64, tag = "32")]
     pub kernel_drops_more: u64,
+    /// What the NetworkPolicies said of it when its first packet came: of the client's egress on the client's node, of the server's
+    /// ingress on the server's. A direction is absent where no pod is judged in it here.
+    #[prost(message, repeated, tag = "33")]
+    pub policies: ::prost::alloc::vec::Vec<PolicyJudgement>,
+    /// Where that and what was observed contradict each other. Never of a connection joined mid-stream, and never within 5 s of a
+    /// change of what the judgement rests on: so it comes on a correction, some seconds after the first record.
+    #[prost(message, repeated, tag = "34")]
+    pub disagreements: ::prost::alloc::vec::Vec<PolicyDisagreement>,
 }
 impl ::prost::Name for FlowDetail {
     const NAME: &'static str = "FlowDetail";
@@ -148,6 +156,91 @@ impl ::prost::Name for FlowDetail {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.FlowDetail".into()
+    }
+}
+/// What the NetworkPolicies say of one direction. By weir's own evaluation: no packet was asked.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyJudgement {
+    #[prost(enumeration = "PolicyDirection", tag = "1")]
+    pub direction: i32,
+    #[prost(enumeration = "PolicyRuling", tag = "2")]
+    pub ruling: i32,
+    /// Where it is allowed, the policies that allow it; else every policy that selects the pod, with what it lacks. In the order
+    /// of their names.
+    #[prost(message, repeated, tag = "3")]
+    pub opinions: ::prost::alloc::vec::Vec<PolicyOpinion>,
+    /// Why it passes whatever policies say, or why nobody can say: a sentence for people. Empty otherwise.
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PolicyJudgement {
+    const NAME: &'static str = "PolicyJudgement";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PolicyJudgement".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PolicyJudgement".into()
+    }
+}
+/// What one policy says of a connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyOpinion {
+    /// "NetworkPolicy".
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// metadata.generation and metadata.resourceVersion of the policy as it was then; 0 and empty where they were not known.
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
+    #[prost(string, tag = "5")]
+    pub resource_version: ::prost::alloc::string::String,
+    #[prost(enumeration = "PolicyOutcome", tag = "6")]
+    pub outcome: i32,
+    /// The rule that allows it or that lacked least, and the items of its `from` or `to` and of its `ports`. Counted from 0, as in
+    /// the policy's text. Absent: there is no rule; the rule lists none, so that everybody or every port is meant.
+    #[prost(uint32, optional, tag = "7")]
+    pub rule: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "8")]
+    pub peer: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "9")]
+    pub port: ::core::option::Option<u32>,
+    /// What the nearest rule lacks, or why it cannot be told: a sentence for people. Empty where it allows.
+    #[prost(string, tag = "10")]
+    pub why: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PolicyOpinion {
+    const NAME: &'static str = "PolicyOpinion";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PolicyOpinion".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PolicyOpinion".into()
+    }
+}
+/// Policies say one thing, and the packets did another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyDisagreement {
+    #[prost(enumeration = "PolicyDirection", tag = "1")]
+    pub direction: i32,
+    #[prost(enumeration = "PolicyConflict", tag = "2")]
+    pub conflict: i32,
+    /// A sentence for people.
+    #[prost(string, tag = "3")]
+    pub sentence: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PolicyDisagreement {
+    const NAME: &'static str = "PolicyDisagreement";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PolicyDisagreement".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PolicyDisagreement".into()
     }
 }
 /// Packets of one connection that the kernel gave up, for one reason at one place.
@@ -625,6 +718,9 @@ pub struct ServerStatus {
     /// On a daemon: what could not be told of the packets that came.
     #[prost(message, optional, tag = "27")]
     pub untold: ::core::option::Option<Untold>,
+    /// On a daemon: what the NetworkPolicies said, and how that went.
+    #[prost(message, optional, tag = "29")]
+    pub policy: ::core::option::Option<PolicyStatus>,
 }
 impl ::prost::Name for ServerStatus {
     const NAME: &'static str = "ServerStatus";
@@ -634,6 +730,38 @@ impl ::prost::Name for ServerStatus {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.ServerStatus".into()
+    }
+}
+/// Judgements of connections, since the daemon's start. Connections that policies do not select a pod of are in none of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyStatus {
+    /// Policies that are known now.
+    #[prost(uint64, tag = "1")]
+    pub policies: u64,
+    /// Directions of connections by what the policies said.
+    #[prost(uint64, tag = "2")]
+    pub allowed: u64,
+    #[prost(uint64, tag = "3")]
+    pub denied: u64,
+    #[prost(uint64, tag = "4")]
+    pub undecidable: u64,
+    /// Of the denied: seen stopped; delivered or answered all the same. The others were seen to be neither.
+    #[prost(uint64, tag = "5")]
+    pub denied_dropped: u64,
+    #[prost(uint64, tag = "6")]
+    pub denied_delivered: u64,
+    /// Disagreements that were told.
+    #[prost(uint64, tag = "7")]
+    pub disagreements: u64,
+}
+impl ::prost::Name for PolicyStatus {
+    const NAME: &'static str = "PolicyStatus";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PolicyStatus".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PolicyStatus".into()
     }
 }
 /// What was seen and is in no flow, or not as it should be.
@@ -823,6 +951,147 @@ impl ::prost::Name for PeerStatus {
         "/weir.v1.PeerStatus".into()
     }
 }
+/// Which of a connection's two pods is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyDirection {
+    Unspecified = 0,
+    /// What leaves the client.
+    Egress = 1,
+    /// What enters the server.
+    Ingress = 2,
+}
+impl PolicyDirection {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_DIRECTION_UNSPECIFIED",
+            Self::Egress => "POLICY_DIRECTION_EGRESS",
+            Self::Ingress => "POLICY_DIRECTION_INGRESS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_DIRECTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_DIRECTION_EGRESS" => Some(Self::Egress),
+            "POLICY_DIRECTION_INGRESS" => Some(Self::Ingress),
+            _ => None,
+        }
+    }
+}
+/// The result of a judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyRuling {
+    Unspecified = 0,
+    /// No policy selects the pod in this direction: all may pass.
+    Open = 1,
+    /// Some policy lets it pass.
+    Allowed = 2,
+    /// It passes whatever policies say: to and from the pod's own node, and to itself.
+    Always = 3,
+    /// Policies select the pod, and none lets it pass.
+    Denied = 4,
+    /// Nobody can say; `why` says why.
+    Undecidable = 5,
+}
+impl PolicyRuling {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_RULING_UNSPECIFIED",
+            Self::Open => "POLICY_RULING_OPEN",
+            Self::Allowed => "POLICY_RULING_ALLOWED",
+            Self::Always => "POLICY_RULING_ALWAYS",
+            Self::Denied => "POLICY_RULING_DENIED",
+            Self::Undecidable => "POLICY_RULING_UNDECIDABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_RULING_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_RULING_OPEN" => Some(Self::Open),
+            "POLICY_RULING_ALLOWED" => Some(Self::Allowed),
+            "POLICY_RULING_ALWAYS" => Some(Self::Always),
+            "POLICY_RULING_DENIED" => Some(Self::Denied),
+            "POLICY_RULING_UNDECIDABLE" => Some(Self::Undecidable),
+            _ => None,
+        }
+    }
+}
+/// What a policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyOutcome {
+    Unspecified = 0,
+    Allows = 1,
+    Misses = 2,
+    Maybe = 3,
+}
+impl PolicyOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_OUTCOME_UNSPECIFIED",
+            Self::Allows => "POLICY_OUTCOME_ALLOWS",
+            Self::Misses => "POLICY_OUTCOME_MISSES",
+            Self::Maybe => "POLICY_OUTCOME_MAYBE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_OUTCOME_ALLOWS" => Some(Self::Allows),
+            "POLICY_OUTCOME_MISSES" => Some(Self::Misses),
+            "POLICY_OUTCOME_MAYBE" => Some(Self::Maybe),
+            _ => None,
+        }
+    }
+}
+/// How they contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PolicyConflict {
+    Unspecified = 0,
+    /// Policies deny it, and it was delivered or answered: nobody enforces them.
+    DeniedButDelivered = 1,
+    /// Policies allow it, and it was dropped where policies are enforced.
+    AllowedButDropped = 2,
+}
+impl PolicyConflict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "POLICY_CONFLICT_UNSPECIFIED",
+            Self::DeniedButDelivered => "POLICY_CONFLICT_DENIED_BUT_DELIVERED",
+            Self::AllowedButDropped => "POLICY_CONFLICT_ALLOWED_BUT_DROPPED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "POLICY_CONFLICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "POLICY_CONFLICT_DENIED_BUT_DELIVERED" => Some(Self::DeniedButDelivered),
+            "POLICY_CONFLICT_ALLOWED_BUT_DROPPED" => Some(Self::AllowedButDropped),
+            _ => None,
+        }
+    }
+}
 /// Why a flow was emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -844,6 +1113,9 @@ pub enum Reason {
     End = 7,
     /// An ICMP error told of one of its packets.
     Icmp = 8,
+    /// What the NetworkPolicies say of it: event type 5, one for each direction in which policies select a pod of this node, right
+    /// behind the connection's first record.
+    Policy = 9,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -861,6 +1133,7 @@ impl Reason {
             Self::Correction => "REASON_CORRECTION",
             Self::End => "REASON_END",
             Self::Icmp => "REASON_ICMP",
+            Self::Policy => "REASON_POLICY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -875,6 +1148,7 @@ impl Reason {
             "REASON_CORRECTION" => Some(Self::Correction),
             "REASON_END" => Some(Self::End),
             "REASON_ICMP" => Some(Self::Icmp),
+            "REASON_POLICY" => Some(Self::Policy),
             _ => None,
         }
     }
@@ -1362,6 +1636,120 @@ impl SourceKind {
         }
     }
 }
+/// Two ends and a port.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainPolicyRequest {
+    /// An address, "NAMESPACE/NAME" of a pod, of a workload (any of its pods) or, as the destination, of a Service; without a
+    /// namespace: "default".
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub destination: ::prost::alloc::string::String,
+    /// Port that is called: the Service's where that is the destination, else the pod's. 0: each port that the destination is known
+    /// to have.
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// "tcp", "udp" or "sctp"; empty: tcp.
+    #[prost(string, tag = "4")]
+    pub protocol: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ExplainPolicyRequest {
+    const NAME: &'static str = "ExplainPolicyRequest";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.ExplainPolicyRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.ExplainPolicyRequest".into()
+    }
+}
+/// What policies say.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainPolicyResponse {
+    /// One for each pair of ends that is judged differently, and each port.
+    #[prost(message, repeated, tag = "1")]
+    pub explanations: ::prost::alloc::vec::Vec<PolicyExplanation>,
+    /// The node whose daemon answered.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// What the answer does not cover.
+    #[prost(string, repeated, tag = "3")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for ExplainPolicyResponse {
+    const NAME: &'static str = "ExplainPolicyResponse";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.ExplainPolicyResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.ExplainPolicyResponse".into()
+    }
+}
+/// One pair of ends on one port.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyExplanation {
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<PolicyEnd>,
+    #[prost(message, optional, tag = "2")]
+    pub destination: ::core::option::Option<PolicyEnd>,
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    #[prost(string, tag = "4")]
+    pub protocol: ::prost::alloc::string::String,
+    /// A sentence: whether it passes.
+    #[prost(string, tag = "5")]
+    pub answer: ::prost::alloc::string::String,
+    /// True: it passes; false: it does not. Absent: nobody can say.
+    #[prost(bool, optional, tag = "6")]
+    pub passes: ::core::option::Option<bool>,
+    /// Egress, then ingress; absent where that end is no pod with an address of its own.
+    #[prost(message, repeated, tag = "7")]
+    pub judgements: ::prost::alloc::vec::Vec<PolicyJudgement>,
+    /// Sentences that help: what would let it pass, what was probably meant.
+    #[prost(string, repeated, tag = "8")]
+    pub advice: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Other pairs of the same question that are judged alike.
+    #[prost(uint32, tag = "9")]
+    pub alike: u32,
+}
+impl ::prost::Name for PolicyExplanation {
+    const NAME: &'static str = "PolicyExplanation";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PolicyExplanation".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PolicyExplanation".into()
+    }
+}
+/// An end of a connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyEnd {
+    /// "pod", "node", "service", "world" or "unmanaged".
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// Of a pod or a Service.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// Node of a pod, or the node itself.
+    #[prost(string, tag = "5")]
+    pub node: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PolicyEnd {
+    const NAME: &'static str = "PolicyEnd";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.PolicyEnd".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.PolicyEnd".into()
+    }
+}
 /// Which connections to tell of.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectionsRequest {
@@ -1485,7 +1873,7 @@ pub mod weir_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Questions that are not a stream of flows. Answered by the relay, which alone has every view.
+    /// Questions that are not a stream of flows.
     #[derive(Debug, Clone)]
     pub struct WeirClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1556,7 +1944,7 @@ pub mod weir_client {
             self
         }
         /// One message for each connection and each change of it worth telling. Without `follow` the stream ends after what is
-        /// known now; with it, it goes on until the client leaves.
+        /// known now; with it, it goes on until the client leaves. Answered by the relay alone, which has every view.
         pub async fn connections(
             &mut self,
             request: impl tonic::IntoRequest<super::ConnectionsRequest>,
@@ -1577,6 +1965,32 @@ pub mod weir_client {
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("weir.v1.Weir", "Connections"));
             self.inner.server_streaming(req, path, codec).await
+        }
+        /// What the NetworkPolicies, as they are now, say of a connection between two ends, and why. Answered by a daemon that knows the
+        /// cluster; a relay asks one.
+        pub async fn explain_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/weir.v1.Weir/ExplainPolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("weir.v1.Weir", "ExplainPolicy"));
+            self.inner.unary(req, path, codec).await
         }
     }
 }
@@ -1600,7 +2014,7 @@ pub mod weir_server {
             + std::marker::Send
             + 'static;
         /// One message for each connection and each change of it worth telling. Without `follow` the stream ends after what is
-        /// known now; with it, it goes on until the client leaves.
+        /// known now; with it, it goes on until the client leaves. Answered by the relay alone, which has every view.
         async fn connections(
             &self,
             request: tonic::Request<super::ConnectionsRequest>,
@@ -1608,8 +2022,17 @@ pub mod weir_server {
             tonic::Response<Self::ConnectionsStream>,
             tonic::Status,
         >;
+        /// What the NetworkPolicies, as they are now, say of a connection between two ends, and why. Answered by a daemon that knows the
+        /// cluster; a relay asks one.
+        async fn explain_policy(
+            &self,
+            request: tonic::Request<super::ExplainPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainPolicyResponse>,
+            tonic::Status,
+        >;
     }
-    /// Questions that are not a stream of flows. Answered by the relay, which alone has every view.
+    /// Questions that are not a stream of flows.
     #[derive(Debug)]
     pub struct WeirServer<T> {
         inner: Arc<T>,
@@ -1728,6 +2151,51 @@ pub mod weir_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/weir.v1.Weir/ExplainPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainPolicySvc<T: Weir>(pub Arc<T>);
+                    impl<
+                        T: Weir,
+                    > tonic::server::UnaryService<super::ExplainPolicyRequest>
+                    for ExplainPolicySvc<T> {
+                        type Response = super::ExplainPolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Weir>::explain_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainPolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

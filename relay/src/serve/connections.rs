@@ -13,7 +13,9 @@ use tonic::{Request, Response, Status, async_trait};
 use weir_proto::filter::Filter;
 use weir_proto::weir::v1::connections_response::Response as Item;
 use weir_proto::weir::v1::weir_server::Weir;
-use weir_proto::weir::v1::{Connection, ConnectionsRequest, ConnectionsResponse, Notice};
+use weir_proto::weir::v1::{
+    Connection, ConnectionsRequest, ConnectionsResponse, ExplainPolicyRequest, ExplainPolicyResponse, Notice,
+};
 
 use crate::history::{Cursor, Entry};
 use crate::join::{Row, compose};
@@ -79,6 +81,13 @@ impl Weir for Service {
         };
         let stream = ConnectionStream::open(wanted, &request, &self.outputs, self.stop.clone()).await;
         Ok(Response::new(stream))
+    }
+
+    async fn explain_policy(
+        &self,
+        _: Request<ExplainPolicyRequest>,
+    ) -> Result<Response<ExplainPolicyResponse>, Status> {
+        Err(Status::unimplemented("ask a node's daemon: weir --server NODE:4244 policy explain"))
     }
 }
 

@@ -18,7 +18,10 @@ use weir_proto::observer::{
 };
 use weir_proto::weir::v1::connections_response::Response as Item;
 use weir_proto::weir::v1::weir_server::{Weir, WeirServer};
-use weir_proto::weir::v1::{self, Connection, ConnectionsRequest, ConnectionsResponse, PeerStatus};
+use weir_proto::weir::v1::{
+    self, Connection, ConnectionsRequest, ConnectionsResponse, ExplainPolicyRequest, ExplainPolicyResponse,
+    PeerStatus,
+};
 
 use crate::traffic;
 
@@ -117,6 +120,13 @@ impl Weir for Relay {
             relay.go_on(tell, move |connection, now| told_of(latest(connection, now))).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(told))))
+    }
+
+    async fn explain_policy(
+        &self,
+        _: Request<ExplainPolicyRequest>,
+    ) -> Result<Response<ExplainPolicyResponse>, Status> {
+        Err(Status::unimplemented("the screen does not ask it"))
     }
 }
 

@@ -115,7 +115,22 @@ impl Compiled {
                 field: Arc::clone(field),
             });
         }
-        let own = &self.policy.name.namespace;
+        self.allowance_in(&self.policy.name.namespace, direction, asked)
+    }
+
+    /// Whether it would select the pod and let the connection pass if it were in the pod's namespace.
+    pub(super) fn would_allow(&self, direction: Direction, pod: &Subject, asked: &Asked<'_>) -> bool {
+        self.selects.matches(&pod.labels)
+            && matches!(self.allowance_in(&pod.namespace, direction, asked), Ok(Some(_)))
+    }
+
+    /// As in that namespace.
+    fn allowance_in(
+        &self,
+        own: &Arc<str>,
+        direction: Direction,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Allowance>, Undecidable> {
         let mut maybe = None;
         for (index, rule) in self.rules(direction).unwrap_or_default().iter().enumerate() {
             match rule.lets(index, asked, own) {

@@ -86,18 +86,38 @@ impl Question {
 }
 
 /// One pod, one direction.
-struct Hearing<'a> {
+pub(super) struct Hearing<'a> {
     cluster: &'a Cluster,
     question: &'a Question,
     direction: Direction,
     pod: &'a Arc<Endpoint>,
-    subject: &'a Arc<Subject>,
+    pub(super) subject: &'a Arc<Subject>,
     told: Told,
 }
 
 type Result = (Ruling, Vec<Opinion>);
 
-impl Hearing<'_> {
+impl<'a> Hearing<'a> {
+    /// Where a pod is judged.
+    pub(super) fn of_question(
+        cluster: &'a Cluster,
+        question: &'a Question,
+        direction: Direction,
+    ) -> Option<Self> {
+        let pod = cluster.owner(question.judged(direction), question.at);
+        let subject = pod.subject.as_ref()?;
+        Some(Self { cluster, question, direction, pod, subject, told: Told::Always })
+    }
+
+    /// What rules are asked; the client is who this node makes of it.
+    pub(super) fn asked_of_the_peer(&self) -> Option<Asked<'_>> {
+        let address = match self.direction {
+            Direction::Egress => self.question.server.ip(),
+            Direction::Ingress => self.question.client_behind,
+        };
+        Some(self.asked(self.party(address, None), self.question.protocol?))
+    }
+
     fn of(&self, selecting: &Selecting) -> Result {
         if let Some((kind, name)) = selecting.foreign() {
             let why = Undecidable::Foreign { kind: *kind, name: name.clone() };
@@ -128,11 +148,7 @@ impl Hearing<'_> {
 
     /// With the other end at that address.
     fn heard(&self, selecting: &Selecting, address: IpAddr, called: Option<IpAddr>) -> Result {
-        let address = address.to_canonical();
-        let endpoint = self.cluster.owner(address, self.question.at);
-        let is_service = self.direction == Direction::Egress && endpoint.kind == EndpointKind::Service;
-        let unanswered = is_service.then_some(self.question.server);
-        let party = Party { endpoint, address, called, unanswered };
+        let party = self.party(address, called);
         if let Some(always) = self.always(&party) {
             return (Ruling::Always(always), Vec::new());
         }
@@ -140,6 +156,14 @@ impl Hearing<'_> {
             return (Ruling::Undecidable(Undecidable::Protocol), Vec::new());
         };
         self.opinions(selecting, &self.asked(party, protocol))
+    }
+
+    fn party(&self, address: IpAddr, called: Option<IpAddr>) -> Party<'_> {
+        let address = address.to_canonical();
+        let endpoint = self.cluster.owner(address, self.question.at);
+        let is_service = self.direction == Direction::Egress && endpoint.kind == EndpointKind::Service;
+        let unanswered = is_service.then_some(self.question.server);
+        Party { endpoint, address, called, unanswered }
     }
 
     fn always(&self, party: &Party<'_>) -> Option<Always> {

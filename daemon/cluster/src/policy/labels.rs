@@ -33,6 +33,13 @@ impl LabelSet {
         self.0.iter().find(|label| label.hash == hash && *label.key == *key).map(|label| &*label.value)
     }
 
+    /// The label that tells best what the pod is, if it has one that is meant for it.
+    pub(crate) fn telling(&self) -> Option<(&str, &str)> {
+        let meant = ["app", "app.kubernetes.io/name", "k8s-app", "name"];
+        let named = meant.into_iter().find_map(|key| self.0.iter().find(|label| *label.key == *key));
+        named.or_else(|| self.0.first()).map(|label| (&*label.key, &*label.value))
+    }
+
     /// Value of a label.
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
         self.get(xxh3_64(key.as_bytes()), key)

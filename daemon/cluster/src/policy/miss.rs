@@ -12,7 +12,7 @@ use super::compiled::{Answer, Asked, Compiled, CompiledPeer, CompiledRule, Party
 use super::labels::LabelSet;
 use super::{Direction, Question};
 use crate::EndpointKind;
-use crate::object::{NetworkPolicy, Operator, Peer, PolicyPort, PortMatch, Requirement, Rule, Selector};
+use crate::object::{NetworkPolicy, Peer, PolicyPort, PortMatch, Requirement, Rule, Selector};
 use crate::policy::labels::holds;
 
 /// What the nearest rule of a policy lacks.
@@ -43,6 +43,26 @@ pub enum Miss {
         /// Which rule.
         rule: usize,
     },
+}
+
+impl Miss {
+    /// The rule that came nearest.
+    #[must_use]
+    pub const fn rule(&self) -> Option<usize> {
+        match self {
+            Self::NoRule => None,
+            Self::Port { rule, .. } | Self::Peer { rule, .. } | Self::Both { rule } => Some(*rule),
+        }
+    }
+
+    /// The peer of it that came nearest, where that is known.
+    #[must_use]
+    pub const fn peer(&self) -> Option<usize> {
+        match self {
+            Self::Peer { peer, .. } => Some(*peer),
+            Self::NoRule | Self::Port { .. } | Self::Both { .. } => None,
+        }
+    }
 }
 
 /// A mistake that is often made with ports.
@@ -180,12 +200,4 @@ fn lacking(selector: &Selector, labels: &LabelSet) -> Option<(Requirement, Optio
     let fails = |requirement: &&Requirement| !holds(&requirement.operator, labels.value(&requirement.key));
     let requirement = selector.requirements.iter().find(fails)?;
     Some((requirement.clone(), labels.value(&requirement.key).map(Into::into)))
-}
-
-/// Whether a requirement asks for nothing but one value.
-pub(super) fn single_value(operator: &Operator) -> Option<&Arc<str>> {
-    match operator {
-        Operator::In(values) if values.len() == 1 => values.first(),
-        _ => None,
-    }
 }

@@ -1,0 +1,131 @@
+//! Judgements and contradictions as `Flow.weir` has them.
+
+use smallvec::SmallVec;
+use weir_cluster::EndpointKind;
+use weir_cluster::policy::{Direction, Judgement, Opinion, Outcome, Ruling};
+use weir_proto::weir::v1::{
+    PolicyConflict, PolicyDirection, PolicyDisagreement, PolicyJudgement, PolicyOpinion, PolicyOutcome,
+    PolicyRuling,
+};
+
+use super::Judged;
+use crate::enrich::ends::Ends;
+use crate::enrich::text;
+use crate::track::connection::Connection;
+
+/// The kind of policy that is judged by.
+const KIND: &str = "NetworkPolicy";
+
+/// No policy selects a pod in any of these directions.
+pub(super) fn open(room: &mut Vec<PolicyJudgement>, directions: &[Direction], ends: &Ends) {
+    let is_pod = |direction: &&Direction| {
+        let end = match direction {
+            Direction::Egress => &ends.source,
+            Direction::Ingress => &ends.destination,
+        };
+        end.kind == EndpointKind::Pod
+    };
+    text::list(room, directions.iter().filter(is_pod), |way, room| {
+        let PolicyJudgement { direction: to, ruling, opinions, why } = room;
+        (*to, *ruling) = (direction(*way).into(), PolicyRuling::Open.into());
+        opinions.clear();
+        why.clear();
+    });
+}
+
+pub(super) fn judgements(room: &mut Vec<PolicyJudgement>, judgements: &[Judgement]) {
+    text::list(room, judgements, judgement);
+}
+
+/// One judgement, over another.
+pub(crate) fn judgement(judgement: &Judgement, room: &mut PolicyJudgement) {
+    let PolicyJudgement { direction: to, ruling, opinions, why } = room;
+    *to = direction(judgement.direction).into();
+    *ruling = match judgement.ruling {
+        Ruling::Open => PolicyRuling::Open,
+        Ruling::Allowed => PolicyRuling::Allowed,
+        Ruling::Always(_) => PolicyRuling::Always,
+        Ruling::Denied => PolicyRuling::Denied,
+        Ruling::Undecidable(_) => PolicyRuling::Undecidable,
+    }
+    .into();
+    text::list(opinions, &judgement.opinions, opinion);
+    match &judgement.ruling {
+        Ruling::Always(always) => text::write(why, always),
+        Ruling::Undecidable(undecidable) => text::write(why, undecidable),
+        Ruling::Open | Ruling::Allowed | Ruling::Denied => why.clear(),
+    }
+}
+
+fn opinion(opinion: &Opinion, room: &mut PolicyOpinion) {
+    let PolicyOpinion { kind, namespace, name, generation, resource_version, outcome, rule, peer, port, why } =
+        room;
+    let policy = &opinion.policy;
+    text::set(kind, KIND);
+    text::set(namespace, &policy.name.namespace);
+    text::set(name, &policy.name.name);
+    *generation = policy.generation;
+    text::set(resource_version, &policy.resource_version);
+    let index = |index: usize| u32::try_from(index).ok();
+    let (what, place) = match &opinion.outcome {
+        Outcome::Allows(by) => {
+            why.clear();
+            (PolicyOutcome::Allows, [Some(by.rule), by.peer, by.port])
+        }
+        Outcome::Misses(miss) => {
+            text::write(why, miss);
+            (PolicyOutcome::Misses, [miss.rule(), miss.peer(), None])
+        }
+        Outcome::Maybe(undecidable) => {
+            text::write(why, undecidable);
+            (PolicyOutcome::Maybe, [None; 3])
+        }
+    };
+    *outcome = what.into();
+    [*rule, *peer, *port] = place.map(|place| place.and_then(index));
+}
+
+const fn direction(direction: Direction) -> PolicyDirection {
+    match direction {
+        Direction::Egress => PolicyDirection::Egress,
+        Direction::Ingress => PolicyDirection::Ingress,
+    }
+}
+
+pub(super) fn disagreements(room: &mut Vec<PolicyDisagreement>, judged: &Judged, connection: &Connection) {
+    let told: SmallVec<[_; 2]> = judged.conflicts.iter().copied().collect();
+    text::list(room, told, |(way, conflict), room| {
+        let PolicyDisagreement { direction: to, conflict: kind, sentence } = room;
+        (*to, *kind) = (direction(way).into(), conflict.into());
+        let judgement = judged.judgements.iter().find(|judgement| judgement.direction == way);
+        *sentence = judgement.map(|judgement| say(judgement, conflict, connection)).unwrap_or_default();
+    });
+}
+
+/// Who says what, and what happened.
+fn say(judgement: &Judgement, conflict: PolicyConflict, connection: &Connection) -> String {
+    let way = judgement.direction;
+    let pod = format!("{}/{}", judgement.pod.namespace, judgement.pod.pod_name);
+    let names: Vec<String> =
+        judgement.opinions.iter().map(|opinion| opinion.policy.name.to_string()).collect();
+    let names = names.join(", ");
+    match conflict {
+        PolicyConflict::DeniedButDelivered => format!(
+            "{names} denies this {way} of {pod}, and yet it was delivered: nothing on its way enforces it"
+        ),
+        PolicyConflict::AllowedButDropped => {
+            let by = match (connection.rule_names.first(), connection.stopped_by()) {
+                (Some(rule), _) => format!("rule {rule:?}"),
+                (None, Some(drop)) => drop.cause.to_string(),
+                (None, None) => "a rule".to_owned(),
+            };
+            let allow = if judgement.ruling == Ruling::Allowed {
+                format!("{names} allows")
+            } else {
+                "policies allow".to_owned()
+            };
+            format!("{allow} this {way} of {pod}, and yet it was dropped by {by}")
+        }
+        PolicyConflict::Unspecified => String::new(),
+    }
+}
