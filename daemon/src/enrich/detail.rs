@@ -67,8 +67,7 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         path::evidence(room, scene.interfaces, evidence);
     });
     text::list(rule_names, connection.rule_names.iter(), |name, room| text::set(room, name));
-    drops::write(kernel_drops, connection);
-    *kernel_drops_more = connection.drops_more();
+    *kernel_drops_more = drops::write(kernel_drops, connection);
     write_incomplete(incomplete, connection);
     write_last_seen_at(last_seen_at, scene);
     for (room, end) in [(source_node, &ends.source), (destination_node, &ends.destination)] {

@@ -37,7 +37,7 @@ struct Judged {
     /// What was told of each judgement on flows of its own.
     told: SmallVec<[Option<Told>; 2]>,
     /// Contradictions that have held long enough.
-    conflicts: SmallVec<[(Direction, PolicyConflict); 2]>,
+    conflicts: SmallVec<[Contradiction; 2]>,
     /// It waits to be looked at again for one.
     waits: bool,
     ended: bool,
@@ -214,54 +214,63 @@ fn question(connection: &Connection, ends: &Ends) -> Question {
     }
 }
 
+/// How packets contradict policies, and in which direction; none: what all judged directions say together.
+type Contradiction = (Option<Direction>, PolicyConflict);
+
 impl Judged {
-    /// How the packets of a direction contradict what policies say of it; none: they do not.
-    fn conflict(judgement: &Judgement, connection: &Connection) -> Option<PolicyConflict> {
-        match (&judgement.ruling, connection.verdict()) {
-            (Ruling::Denied, connection::Verdict::Forwarded) => Some(PolicyConflict::DeniedButDelivered),
-            (Ruling::Allowed | Ruling::Open | Ruling::Always(_), connection::Verdict::Dropped)
-                if is_stopped_by_a_rule(connection) =>
-            {
-                Some(PolicyConflict::AllowedButDropped)
+    /// How the packets contradict what policies say now.
+    fn contradictions(&self, connection: &Connection) -> SmallVec<[Contradiction; 2]> {
+        match connection.verdict() {
+            connection::Verdict::Forwarded => {
+                let denied = self.judgements.iter().filter(|judgement| judgement.ruling == Ruling::Denied);
+                denied.map(|it| (Some(it.direction), PolicyConflict::DeniedButDelivered)).collect()
             }
-            _ => None,
+            connection::Verdict::Dropped
+                if is_stopped_by_a_rule(connection) && self.judgements.iter().all(Judgement::passes) =>
+            {
+                let only = match &self.judgements[..] {
+                    [only] => Some(only.direction),
+                    _ => None,
+                };
+                SmallVec::from_iter([(only, PolicyConflict::AllowedButDropped)])
+            }
+            connection::Verdict::Dropped | connection::Verdict::Traced => SmallVec::new(),
         }
     }
 
     /// When to look again for a contradiction that may be, if that is not known yet.
     fn review_at(&mut self, connection: &Connection) -> Option<UnixNanos> {
-        let is_new = |judgement: &Judgement| {
-            Self::conflict(judgement, connection).is_some()
-                && !self.conflicts.iter().any(|(direction, _)| *direction == judgement.direction)
-        };
-        let may_be = !self.waits && !connection.gaps.midstream && self.judgements.iter().any(is_new);
+        let may_be = !self.waits
+            && !connection.gaps.midstream
+            && self.contradictions(connection).iter().any(|it| !self.conflicts.contains(it));
         self.waits |= may_be;
         may_be.then(|| connection.first_packet.plus_nanos(STEADY_NS))
     }
 
     /// Takes up contradictions that have held long enough, and gives up those that hold no more.
     fn look(&mut self, connection: &Connection, now: UnixNanos, is_settled: bool, cluster: &Cluster) {
-        let (question, judgements) = (&self.question, &self.judgements);
+        let question = &self.question;
         let from = UnixNanos::from_nanos(question.at.as_nanos().saturating_sub(STEADY_NS));
         let until = question.at.plus_nanos(STEADY_NS);
-        let conflicts = judgements.iter().filter_map(|judgement| {
-            let conflict = Self::conflict(judgement, connection)?;
-            Some((judgement.direction, conflict))
-        });
-        let steady = |direction| {
+        let is_steady = |direction: Direction| {
             (now >= until || is_settled) && !cluster.judged_otherwise_within(question, direction, from, until)
         };
-        self.conflicts = conflicts
-            .filter(|(direction, _)| {
-                !connection.gaps.midstream
-                    && (self.conflicts.iter().any(|(known, _)| known == direction) || steady(*direction))
-            })
-            .collect();
+        let steady = |only: Option<Direction>| match only {
+            Some(direction) => is_steady(direction),
+            None => self.judgements.iter().all(|judgement| is_steady(judgement.direction)),
+        };
+        let mut conflicts = self.contradictions(connection);
+        conflicts.retain(|it| !connection.gaps.midstream && (self.conflicts.contains(it) || steady(it.0)));
+        self.conflicts = conflicts;
     }
 }
 
-/// Whether a rule stopped it: one that was logged, or one of netfilter's. Other reasons of the kernel's are no policies.
+/// Whether a rule dropped it: one that was logged, or one of netfilter's. Other reasons of the kernel's are no policies, and who is
+/// told that he is refused may have called a Service without endpoints.
 fn is_stopped_by_a_rule(connection: &Connection) -> bool {
+    if connection.observed(Observation::IcmpUnreachable) || connection.observed(Observation::ResetByNetwork) {
+        return false;
+    }
     let netfilter = connection.stopped_by().is_some_and(|drop| &*drop.cause.reason == "NETFILTER_DROP");
     netfilter || connection.observed(Observation::Logged)
 }

@@ -225,6 +225,7 @@ impl ::prost::Name for PolicyOpinion {
 /// Policies say one thing, and the packets did another.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyDisagreement {
+    /// Unspecified: what both directions say together.
     #[prost(enumeration = "PolicyDirection", tag = "1")]
     pub direction: i32,
     #[prost(enumeration = "PolicyConflict", tag = "2")]

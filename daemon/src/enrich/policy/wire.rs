@@ -1,6 +1,5 @@
 //! Judgements and contradictions as `Flow.weir` has them.
 
-use smallvec::SmallVec;
 use weir_cluster::EndpointKind;
 use weir_cluster::policy::{Direction, Judgement, Opinion, Outcome, Ruling};
 use weir_proto::weir::v1::{
@@ -93,39 +92,52 @@ const fn direction(direction: Direction) -> PolicyDirection {
 }
 
 pub(super) fn disagreements(room: &mut Vec<PolicyDisagreement>, judged: &Judged, connection: &Connection) {
-    let told: SmallVec<[_; 2]> = judged.conflicts.iter().copied().collect();
-    text::list(room, told, |(way, conflict), room| {
+    text::list(room, judged.conflicts.iter().copied(), |(only, conflict), room| {
         let PolicyDisagreement { direction: to, conflict: kind, sentence } = room;
-        (*to, *kind) = (direction(way).into(), conflict.into());
-        let judgement = judged.judgements.iter().find(|judgement| judgement.direction == way);
-        *sentence = judgement.map(|judgement| say(judgement, conflict, connection)).unwrap_or_default();
+        *to = only.map_or(PolicyDirection::Unspecified, direction).into();
+        *kind = conflict.into();
+        *sentence = match conflict {
+            PolicyConflict::DeniedButDelivered => delivered(judged, only),
+            PolicyConflict::AllowedButDropped => dropped(judged, connection),
+            PolicyConflict::Unspecified => String::new(),
+        };
     });
 }
 
-/// Who says what, and what happened.
-fn say(judgement: &Judgement, conflict: PolicyConflict, connection: &Connection) -> String {
-    let way = judgement.direction;
-    let pod = format!("{}/{}", judgement.pod.namespace, judgement.pod.pod_name);
+fn names(judgement: &Judgement) -> String {
     let names: Vec<String> =
         judgement.opinions.iter().map(|opinion| opinion.policy.name.to_string()).collect();
-    let names = names.join(", ");
-    match conflict {
-        PolicyConflict::DeniedButDelivered => format!(
-            "{names} denies this {way} of {pod}, and yet it was delivered: nothing on its way enforces it"
-        ),
-        PolicyConflict::AllowedButDropped => {
-            let by = match (connection.rule_names.first(), connection.stopped_by()) {
-                (Some(rule), _) => format!("rule {rule:?}"),
-                (None, Some(drop)) => drop.cause.to_string(),
-                (None, None) => "a rule".to_owned(),
-            };
-            let allow = if judgement.ruling == Ruling::Allowed {
-                format!("{names} allows")
-            } else {
-                "policies allow".to_owned()
-            };
-            format!("{allow} this {way} of {pod}, and yet it was dropped by {by}")
-        }
-        PolicyConflict::Unspecified => String::new(),
-    }
+    names.join(", ")
+}
+
+/// Who denies it, and that it came through.
+fn delivered(judged: &Judged, only: Option<Direction>) -> String {
+    let Some(judgement) = judged.judgements.iter().find(|it| Some(it.direction) == only) else {
+        return String::new();
+    };
+    let (namespace, pod) = (&judgement.pod.namespace, &judgement.pod.pod_name);
+    let (way, names) = (judgement.direction, names(judgement));
+    format!(
+        "{way} of {namespace}/{pod} is denied by default, which {names} brought about, and yet it was delivered: nothing \
+         on its way enforces that"
+    )
+}
+
+/// Who allows it, and what stopped it.
+fn dropped(judged: &Judged, connection: &Connection) -> String {
+    let by = match (connection.rule_names.first(), connection.stopped_by()) {
+        (Some(rule), _) => format!("a rule that logs {rule:?}"),
+        (None, Some(drop)) => format!("the kernel: {}", drop.cause),
+        (None, None) => "a rule".to_owned(),
+    };
+    let each = judged.judgements.iter().map(|judgement| {
+        let (namespace, pod) = (&judgement.pod.namespace, &judgement.pod.pod_name);
+        let why = match judgement.ruling {
+            Ruling::Allowed => format!("allowed by {}", names(judgement)),
+            _ => "open".to_owned(),
+        };
+        format!("{} of {namespace}/{pod} is {why}", judgement.direction)
+    });
+    let each: Vec<_> = each.collect();
+    format!("{}, and yet it was dropped by {by}", each.join(" and "))
 }

@@ -127,7 +127,8 @@ fn denied_and_delivered_is_audit_at_once_and_a_disagreement_after_five_seconds()
     assert_eq!(disagreement.conflict(), PolicyConflict::DeniedButDelivered);
     assert_eq!(
         disagreement.sentence,
-        "shop/api-in denies this ingress of shop/api-2, and yet it was delivered: nothing on its way enforces it"
+        "ingress of shop/api-2 is denied by default, which shop/api-in brought about, and yet it was delivered: nothing on its way \
+         enforces that"
     );
 }
 
