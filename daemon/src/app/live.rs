@@ -25,7 +25,7 @@ use super::governed::Governed;
 use super::record::Recording;
 use super::serving::{self, Signals};
 use super::sources::Sources;
-use super::{AppError, clock, node};
+use super::{AppError, clock, node, policies};
 
 /// Time passes for the tracker at least so often.
 const TICK: Duration = Duration::from_millis(20);
@@ -33,6 +33,8 @@ const TICK: Duration = Duration::from_millis(20);
 const LAG: Duration = Duration::from_millis(150);
 /// Counts and notices of the sources are looked at so often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+const POLICY_TOPIC: &str = "policies";
 
 /// A pipeline that has not turned for so long is stuck. Taking in a large cluster's first lists takes a few seconds.
 const STUCK: Duration = Duration::from_secs(30);
@@ -337,9 +339,18 @@ impl Pump {
             self.links_told = Instant::now();
             self.status.tell_links(self.pipeline.links());
             self.status.tell_untold(untold(&self.pipeline.tracker().stats()));
-            let policies = self.cluster.stats().policies as u64;
-            self.status.tell_policy(PolicyStatus { policies, ..self.pipeline.policy_stats() });
+            self.tell_policies();
         }
+    }
+
+    fn tell_policies(&self) {
+        let policies = self.cluster.stats().policies as u64;
+        let told = PolicyStatus { policies, ..self.pipeline.policy_stats() };
+        match policies::nobody_enforces(&told) {
+            Some(sentence) => self.status.notice(POLICY_TOPIC, &sentence),
+            None => self.status.settle(POLICY_TOPIC),
+        }
+        self.status.tell_policy(told);
     }
 
     /// One call of the pipeline, its flows into the ring.

@@ -34,6 +34,8 @@ const STRAGGLERS_NS: u64 = 15_000_000_000;
 struct Judged {
     question: Question,
     judgements: SmallVec<[Judgement; 2]>,
+    /// What would let each pass that does not.
+    remedies: SmallVec<[Option<Box<str>>; 2]>,
     /// What was told of each judgement on flows of its own.
     told: SmallVec<[Option<Told>; 2]>,
     /// Contradictions that have held long enough.
@@ -90,7 +92,7 @@ impl Judges {
         if let Some(due) = judged.review_at(connection) {
             self.waiting.push_back((due, connection.id));
         }
-        wire::judgements(&mut room.policies, &judged.judgements);
+        wire::judgements(&mut room.policies, judged);
         wire::disagreements(&mut room.disagreements, judged, connection);
         let told =
             if event.message.is_none() { judged.tell(connection, &mut self.stats) } else { SmallVec::new() };
@@ -120,9 +122,18 @@ impl Judges {
         if is_new {
             self.count(&judgements);
         }
+        let remedy = |judgement| Some(cluster.remedy(&question, judgement)?.to_string().into());
+        let remedies = judgements.iter().map(remedy).collect();
         let told = judgements.iter().map(|_| None).collect();
-        let judged =
-            Judged { question, judgements, told, conflicts: SmallVec::new(), waits: false, ended: false };
+        let judged = Judged {
+            question,
+            judgements,
+            remedies,
+            told,
+            conflicts: SmallVec::new(),
+            waits: false,
+            ended: false,
+        };
         self.judged.insert(connection.id, judged);
     }
 

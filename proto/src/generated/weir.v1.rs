@@ -172,6 +172,9 @@ pub struct PolicyJudgement {
     /// Why it passes whatever policies say, or why nobody can say: a sentence for people. Empty otherwise.
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
+    /// Where it is denied, what would let it pass: a sentence for people.
+    #[prost(string, tag = "5")]
+    pub remedy: ::prost::alloc::string::String,
 }
 impl ::prost::Name for PolicyJudgement {
     const NAME: &'static str = "PolicyJudgement";

@@ -25,20 +25,24 @@ pub(super) fn open(room: &mut Vec<PolicyJudgement>, directions: &[Direction], en
         end.kind == EndpointKind::Pod
     };
     text::list(room, directions.iter().filter(is_pod), |way, room| {
-        let PolicyJudgement { direction: to, ruling, opinions, why } = room;
+        let PolicyJudgement { direction: to, ruling, opinions, why, remedy } = room;
         (*to, *ruling) = (direction(*way).into(), PolicyRuling::Open.into());
         opinions.clear();
         why.clear();
+        remedy.clear();
     });
 }
 
-pub(super) fn judgements(room: &mut Vec<PolicyJudgement>, judgements: &[Judgement]) {
-    text::list(room, judgements, judgement);
+pub(super) fn judgements(room: &mut Vec<PolicyJudgement>, judged: &Judged) {
+    text::list(room, judged.judgements.iter().zip(&judged.remedies), |(one, remedy), room| {
+        judgement(one, room);
+        text::set(&mut room.remedy, remedy.as_deref().unwrap_or_default());
+    });
 }
 
-/// One judgement, over another.
+/// One judgement, over another; the remedy is left as it was.
 pub(crate) fn judgement(judgement: &Judgement, room: &mut PolicyJudgement) {
-    let PolicyJudgement { direction: to, ruling, opinions, why } = room;
+    let PolicyJudgement { direction: to, ruling, opinions, why, remedy: _ } = room;
     *to = direction(judgement.direction).into();
     *ruling = match judgement.ruling {
         Ruling::Open => PolicyRuling::Open,

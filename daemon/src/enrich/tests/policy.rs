@@ -115,6 +115,16 @@ fn denied_and_delivered_is_audit_at_once_and_a_disagreement_after_five_seconds()
     let mut world = on("worker-2", &[ingress("api-in", "api", "other", 8080)]);
     converse(&mut world, &world::FROM_REMOTE);
     let [verdict] = verdicts(&world)[..] else { panic!("{:?}", world.flows) };
+    let denied = only(&weir(verdict).policies);
+    assert_eq!(
+        denied.remedy,
+        "a policy that selects shop/api-2 with an ingress rule from pods with app=web in namespace shop on TCP 8080 would \
+         allow it"
+    );
+    assert_eq!(
+        denied.opinions[0].why,
+        "rule 0 means others: its peer 0 asks for pods with app=other, and this one has app=web"
+    );
     assert_eq!(
         (verdict.verdict(), names(&verdict.ingress_denied_by)),
         (Verdict::Audit, vec!["shop/api-in".to_owned()])
