@@ -71,6 +71,19 @@ fn what_is_forgotten_is_never_told_wrong() {
     assert!(seen.get("too old").is_some_and(|times| *times > 100), "{seen:?}");
 }
 
+#[test]
+fn the_naive_evaluator_knows_objects_and_nothing_of_the_compiled_one() {
+    for text in [include_str!("naive.rs"), include_str!("naive/owner.rs")] {
+        let uses: Vec<&str> = text.split("use weir_cluster::").skip(1).collect();
+        assert!(!uses.is_empty() && !text.contains("is_in_block"));
+        for one in uses {
+            let one = one.split_once(';').map_or(one, |(one, _)| one);
+            let known = one.starts_with("object::") || ["UnixNanos", "{Protocol, UnixNanos}"].contains(&one);
+            assert!(known, "{one}");
+        }
+    }
+}
+
 /// Where the two differ.
 struct Difference {
     call: u64,
