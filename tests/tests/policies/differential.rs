@@ -5,30 +5,30 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use ipnet::IpNet;
 use weir_cluster::object::{Object, ObjectKey, ObjectKind, ObjectName};
 use weir_cluster::policy::{Always, Direction, Judgement, Outcome, Question, Ruling, Undecidable};
 use weir_cluster::{Change, Cluster, HistoryLimits};
 
-use super::draw::{Addresses, call, past};
+use super::draw::{Addresses, call, net, past};
 use super::naive::{Call, Past, Place, Says, Side, Snapshot};
 use super::seed::{self, Draw};
 
 /// Calls that one cluster is asked about.
-const CALLS: usize = 50;
+const CALLS: u64 = 50;
 
 /// How often each answer came.
 type Seen = BTreeMap<&'static str, usize>;
 
 #[test]
 fn both_evaluators_say_the_same_of_every_call() {
-    let draws = std::env::var("WEIR_DRAWS").map_or(100_000, |draws| draws.parse().unwrap());
+    let draws: u64 = std::env::var("WEIR_DRAWS").map_or(100_000, |draws| draws.parse().unwrap());
     let first = seed::chosen();
     println!("WEIR_SEED={first}, {draws} draws");
     let mut seen = Seen::new();
-    for index in 0..draws / CALLS {
-        let seed = first + index as u64;
-        if let Err(difference) = one_cluster(seed, HistoryLimits::default(), &mut seen) {
-            panic!("caught at draw {}: WEIR_SEED={seed}\n{difference}", index * CALLS + difference.call);
+    for seed in first..first + draws / CALLS {
+        if let Err(difference) = one_cluster(seed, HistoryLimits::default(), &[], &mut seen) {
+            panic!("caught at draw {}: WEIR_SEED={seed}\n{difference}", draw_of(first, seed, &difference));
         }
     }
     println!("{seen:?}");
@@ -57,22 +57,41 @@ const ANSWERS: [&str; 14] = [
 
 #[test]
 fn what_is_forgotten_is_never_told_wrong() {
+    // That an address was once a pod's or a Service's is forgotten too: only the ranges still say that it is the cluster's.
+    let ranges = ["10.0.0.0/8", "fd00::/16"].map(net);
     let limits = HistoryLimits { entries: 6, per_key: 2 };
     let first = seed::chosen();
     println!("WEIR_SEED={first}");
     let mut seen = Seen::new();
     for seed in first..first + 200 {
-        if let Err(difference) = one_cluster(seed, limits, &mut seen) {
-            panic!("WEIR_SEED={seed}\n{difference}");
+        if let Err(difference) = one_cluster(seed, limits, &ranges, &mut seen) {
+            panic!("caught at draw {}: WEIR_SEED={seed}\n{difference}", draw_of(first, seed, &difference));
         }
     }
     assert!(seen.get("too old").is_some_and(|times| *times > 100), "{seen:?}");
 }
 
+#[test]
+fn the_naive_evaluator_knows_objects_and_nothing_of_the_compiled_one() {
+    for text in [include_str!("naive.rs"), include_str!("naive/owner.rs")] {
+        let uses: Vec<&str> = text.split("use weir_cluster::").skip(1).collect();
+        assert!(!uses.is_empty() && !text.contains("is_in_block"));
+        for one in uses {
+            let one = one.split_once(';').map_or(one, |(one, _)| one);
+            let known = one.starts_with("object::") || ["UnixNanos", "{Protocol, UnixNanos}"].contains(&one);
+            assert!(known, "{one}");
+        }
+    }
+}
+
 /// Where the two differ.
 struct Difference {
-    call: usize,
+    call: u64,
     text: String,
+}
+
+fn draw_of(first: u64, seed: u64, difference: &Difference) -> u64 {
+    (seed - first) * CALLS + difference.call
 }
 
 impl std::fmt::Display for Difference {
@@ -81,9 +100,15 @@ impl std::fmt::Display for Difference {
     }
 }
 
-fn one_cluster(seed: u64, limits: HistoryLimits, seen: &mut Seen) -> Result<(), Difference> {
+fn one_cluster(
+    seed: u64,
+    limits: HistoryLimits,
+    ranges: &[IpNet],
+    seen: &mut Seen,
+) -> Result<(), Difference> {
     let mut draw = Draw::new(seed);
-    let past = past(&mut draw);
+    let mut past = past(&mut draw);
+    past.ranges.extend(ranges);
     let cluster = built(&mut draw, &past, limits);
     let addresses = Addresses::of(&past);
     for number in 0..CALLS {

@@ -5,14 +5,18 @@
 //! `k8s.io/api/networking/v1` (types.go), a paragraph of the documentation's page on network policies ("concept"), or a
 //! sentence of weir's own where Kubernetes leaves it open ("weir").
 
+mod owner;
+
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use weir_cluster::object::{
-    ForeignPolicy, Namespace, NetworkPolicy, Node, ObjectName, Operator, Peer, Pod, PodPhase, PolicyPort,
-    PortMatch, Rule, Selector, Service,
+    ForeignPolicy, Namespace, NetworkPolicy, Node, ObjectName, Operator, Peer, Pod, PolicyPort, PortMatch,
+    Rule, Selector, Service,
 };
 use weir_cluster::{Protocol, UnixNanos};
+
+use owner::Party;
 
 /// All objects of a moment.
 #[derive(Clone, Debug, Default)]
@@ -68,16 +72,6 @@ pub enum Says {
 /// Where in a policy it is allowed: rule, peer and port; none where the list is empty.
 pub type Place = (usize, Option<usize>, Option<usize>);
 
-/// Who has an address.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Party<'a> {
-    Pod(&'a Pod),
-    Node(&'a str),
-    Service,
-    Unknown,
-    Outside,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Truth {
     Yes,
@@ -106,71 +100,6 @@ impl Past {
             Party::Node(_) | Party::Service | Party::Unknown | Party::Outside => None,
         }
     }
-
-    fn at(&self, at: UnixNanos) -> Option<&Snapshot> {
-        self.moments.iter().rev().find(|(from, _)| *from <= at).map(|(_, snapshot)| snapshot)
-    }
-
-    fn party(&self, address: IpAddr, at: UnixNanos) -> Party<'_> {
-        // weir: an IPv4 address in IPv6's clothes is that IPv4 address.
-        let address = address.to_canonical();
-        if let Some(owner) = self.at(at).and_then(|now| owner(now, address)) {
-            return owner;
-        }
-        // weir: where a pod or a Service was or will be, and in the cluster's ranges, somebody may be who is not known.
-        let last = self.moments.iter().rev().find_map(|(_, snapshot)| owner(snapshot, address));
-        let of_nodes = self.moments.iter().flat_map(|(_, now)| &now.nodes).flat_map(|node| &node.pod_cidrs);
-        let in_range = of_nodes.chain(&self.ranges).any(|range| range.contains(&address));
-        match last {
-            Some(Party::Pod(_) | Party::Service) => Party::Unknown,
-            _ if in_range => Party::Unknown,
-            _ => Party::Outside,
-        }
-    }
-}
-
-/// Who has the address. Of several that would have it, the one that is newer.
-fn owner(now: &Snapshot, address: IpAddr) -> Option<Party<'_>> {
-    // core/v1 NodeStatus.addresses.
-    let nodes = || now.nodes.iter().filter(|node| node.addresses.contains(&address));
-    if let Some(node) = nodes().max_by_key(|node| (node.created, &node.name)) {
-        return Some(Party::Node(&node.name));
-    }
-    // core/v1 PodStatus.phase: one that succeeded or failed has stopped all its containers, and its address is free.
-    let alive = |pod: &&Pod| !matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed);
-    let pods = || now.pods.iter().filter(alive).filter(|pod| pod.addresses.contains(&address));
-    let newest = |pods: &mut dyn Iterator<Item = &'_ Pod>| {
-        pods.max_by_key(|pod| (pod.created, pod.uid.clone(), pod.name.clone())).map(|pod| pod.name.clone())
-    };
-    let named = |name: ObjectName| now.pods.iter().find(|pod| pod.name == name);
-    // core/v1 PodSpec.hostNetwork: the pod uses its node's network.
-    if let Some(pod) = newest(&mut pods().filter(|pod| pod.host_network)).and_then(named) {
-        return Some(Party::Node(&pod.node));
-    }
-    if let Some(pod) = newest(&mut pods().filter(|pod| !pod.host_network)).and_then(named) {
-        return Some(Party::Pod(pod));
-    }
-    // weir: the first two addresses of a node's pod range are its tunnel's and its bridge's.
-    let gateway = |node: &&Node| node.pod_cidrs.iter().any(|range| first_two(range).contains(&Some(address)));
-    if let Some(node) = now.nodes.iter().filter(gateway).max_by_key(|node| (node.created, &node.name)) {
-        return Some(Party::Node(&node.name));
-    }
-    // core/v1 ServiceSpec.clusterIPs.
-    let service = now.services.iter().any(|service| service.cluster_addresses.contains(&address));
-    service.then_some(Party::Service)
-}
-
-/// None of a range of no more than two: those are pods'.
-fn first_two(range: &IpNet) -> [Option<IpAddr>; 2] {
-    if range.prefix_len() + 1 >= range.max_prefix_len() {
-        return [None, None];
-    }
-    let first = range.network();
-    let second = match first {
-        IpAddr::V4(first) => IpAddr::V4((u32::from(first) + 1).into()),
-        IpAddr::V6(first) => IpAddr::V6((u128::from(first) + 1).into()),
-    };
-    [Some(first), Some(second)]
 }
 
 /// One pod, one side, one moment.
