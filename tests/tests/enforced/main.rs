@@ -69,11 +69,37 @@ fn every_pair_agrees(world: &World) {
         assert_eq!(evaluated(flow), Some(call.connected), "{pair}: evaluated; {flow:#}");
         *if call.connected { &mut passed } else { &mut stopped } += 1;
     }
+    verdicts_name_the_policies(world, &told);
     assert_eq!(calls.len(), world.pods.len() * (world.pods.len() - 1) * PORTS.len());
     assert!(
         passed >= 15 && stopped >= 15,
         "a world in which policies matter: {passed} pass, {stopped} do not"
     );
+}
+
+/// Each direction that policies decide has a verdict of its own, with the policies that allow or deny it.
+fn verdicts_name_the_policies(world: &World, told: &BTreeMap<u16, Value>) {
+    let verdicts = world.verdicts().unwrap();
+    for (port, flow) in told {
+        for judgement in flow["weir"]["policies"].as_array().unwrap() {
+            let (verdict, side) = match judgement["ruling"].as_str().unwrap() {
+                "POLICY_RULING_ALLOWED" => ("FORWARDED", "allowed_by"),
+                "POLICY_RULING_DENIED" => ("DROPPED", "denied_by"),
+                _ => continue,
+            };
+            let direction = judgement["direction"].as_str().unwrap().replace("POLICY_DIRECTION_", "");
+            let field = format!("{}_{side}", direction.to_lowercase());
+            let of_this = |flow: &&Value| flow["traffic_direction"] == *direction;
+            let last = verdicts.get(port).and_then(|all| all.iter().rfind(of_this));
+            let last = last.unwrap_or_else(|| panic!("no verdict of {direction}: {flow:#}"));
+            let names = |list: &Value| -> Vec<String> {
+                let names = list.as_array().into_iter().flatten();
+                names.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+            };
+            assert_eq!(last["verdict"], verdict, "{last:#}");
+            assert_eq!(names(&last[&field]), names(&judgement["opinions"]), "{last:#}");
+        }
+    }
 }
 
 /// Denied by policies, and from now on not stopped.

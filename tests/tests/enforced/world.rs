@@ -134,6 +134,18 @@ impl World {
         Ok(told)
     }
 
+    /// The policy verdicts of each call: what Hubble's `observe --type policy-verdict` shows.
+    pub fn verdicts(&self) -> Result<BTreeMap<u16, Vec<Value>>> {
+        let mut verdicts = BTreeMap::<u16, Vec<Value>>::new();
+        for mut answer in ask(&self.weir.socket, &["observe", "--all", "--type", "policy-verdict"])? {
+            let flow = answer["flow"].take();
+            if let Some(port) = port_of(&flow) {
+                verdicts.entry(port).or_default().push(flow);
+            }
+        }
+        Ok(verdicts)
+    }
+
     /// Runs `nft` on the node.
     pub fn nft(&self, words: &str) -> Result<()> {
         self.node.run(&format!("nft {words}")).map(drop)
