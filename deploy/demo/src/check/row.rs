@@ -1,5 +1,7 @@
 //! One row of weir's answer, read field by field as text that can be compared. What weir did not say reads as "-".
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use weir_proto::flow::layer4::Protocol;
 use weir_proto::flow::{Endpoint, Flow, Verdict};
@@ -131,9 +133,10 @@ impl<'a> Row<'a> {
         joined(self.detail.disagreements.iter().map(|it| it.conflict().as_str_name().to_owned()))
     }
 
-    /// The kernel's reasons for what it dropped of it.
+    /// The kernel's reasons for what it dropped of it, each once: it may have done so at several places.
     pub fn kernel_reasons(&self) -> String {
-        joined(self.detail.kernel_drops.iter().map(|it| it.reason.clone()))
+        let reasons: BTreeSet<_> = self.detail.kernel_drops.iter().map(|it| it.reason.clone()).collect();
+        joined(reasons.into_iter())
     }
 
     pub fn total(&self) -> Counters {
