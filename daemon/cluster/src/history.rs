@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 
 use hashbrown::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 use crate::UnixNanos;
 
@@ -55,10 +56,10 @@ struct Entry<V> {
     value: Option<V>,
 }
 
-/// The last entry is the present one; the others are over.
+/// The last entry is the present one; the others are over. Most keys have one, and it is found without another look elsewhere.
 #[derive(Debug)]
 struct Timeline<V> {
-    entries: Vec<Entry<V>>,
+    entries: SmallVec<[Entry<V>; 1]>,
     /// So many of its ended entries are gone while `History::ended` still lists them.
     gone_early: u32,
 }
@@ -139,7 +140,7 @@ impl<K: Clone + Eq + Hash, V: PartialEq> History<K, V> {
     pub(crate) fn set(&mut self, key: &K, value: Option<V>, at: UnixNanos) -> Vec<(K, V)> {
         let Some(timeline) = self.timelines.get_mut(key) else {
             if value.is_some() {
-                let entries = vec![Entry { from: at, value }];
+                let entries = smallvec![Entry { from: at, value }];
                 self.timelines.insert(key.clone(), Timeline { entries, gone_early: 0 });
             }
             return Vec::new();

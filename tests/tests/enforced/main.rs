@@ -91,7 +91,8 @@ fn verdicts_name_the_policies(world: &World, told: &BTreeMap<u16, Value>) {
             let field = format!("{}_{side}", direction.to_lowercase());
             let of_this = |flow: &&Value| flow["traffic_direction"] == *direction;
             let last = verdicts.get(port).and_then(|all| all.iter().rfind(of_this));
-            let last = last.unwrap_or_else(|| panic!("no verdict of {direction}: {flow:#}"));
+            assert!(last.is_some(), "no verdict of {direction}: {flow:#}");
+            let last = last.unwrap();
             let names = |list: &Value| -> Vec<String> {
                 let names = list.as_array().into_iter().flatten();
                 names.map(|it| it["name"].as_str().unwrap().to_owned()).collect()

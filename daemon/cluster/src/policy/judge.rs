@@ -15,6 +15,8 @@ use crate::{Cluster, Endpoint, EndpointKind, Protocol, UnixNanos};
 /// How much is told of the policies that do not let a connection pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
+    /// Nothing, and of those that do as little.
+    Nothing,
     /// Nothing where others let it pass.
     IfItMatters,
     Always,
@@ -32,6 +34,12 @@ impl Cluster {
     #[must_use]
     pub fn judge_in_full(&self, question: &Question, direction: Direction) -> Option<Judgement> {
         self.asked(question, direction, Told::Always)
+    }
+
+    /// The result alone, for who asks about many: which policies brought it about is not told.
+    #[must_use]
+    pub fn ruling(&self, question: &Question, direction: Direction) -> Option<Ruling> {
+        self.heard(question, direction, Told::Nothing).map(|(_, (ruling, _))| ruling)
     }
 
     /// Whether anything that the judgement rests on became different in that time: the policies that select the pod, the pod,
@@ -57,16 +65,26 @@ impl Cluster {
     }
 
     fn asked(&self, question: &Question, direction: Direction, told: Told) -> Option<Judgement> {
+        let (pod, (ruling, opinions)) = self.heard(question, direction, told)?;
+        Some(Judgement { direction, pod: Arc::clone(pod), ruling, opinions })
+    }
+
+    fn heard(
+        &self,
+        question: &Question,
+        direction: Direction,
+        told: Told,
+    ) -> Option<(&Arc<Endpoint>, Result)> {
         let pod = self.owner(question.judged(direction), question.at);
         let subject = pod.subject.as_ref()?;
-        let (ruling, opinions) = match self.policies.selecting(subject, question.at) {
+        let result = match self.policies.selecting(subject, question.at) {
             _ if question.at < self.judged_exactly_since() => too_old(),
             None => (Ruling::Open, Vec::new()),
             Some(selecting) => {
                 Hearing { cluster: self, question, direction, pod, subject, told }.of(selecting)
             }
         };
-        Some(Judgement { direction, pod: Arc::clone(pod), ruling, opinions })
+        Some((pod, result))
     }
 }
 
@@ -185,7 +203,22 @@ impl<'a> Hearing<'a> {
         Asked { party, protocol, port: self.question.server.port(), port_of }
     }
 
+    fn alone(&self, selecting: &Selecting, asked: &Asked<'_>) -> Ruling {
+        let mut ruling = Ruling::Denied;
+        for policy in selecting.about(self.direction) {
+            match policy.allowance(self.direction, asked) {
+                Ok(Some(_)) => return Ruling::Allowed,
+                Err(why) if ruling == Ruling::Denied => ruling = Ruling::Undecidable(why),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        ruling
+    }
+
     fn opinions(&self, selecting: &Selecting, asked: &Asked<'_>) -> Result {
+        if self.told == Told::Nothing {
+            return (self.alone(selecting, asked), Vec::new());
+        }
         let (mut ruling, mut others) = (Ruling::Denied, 0);
         let mut opinions = Vec::new();
         let opinion =
