@@ -63,9 +63,9 @@ pub fn past(draw: &mut Draw) -> Past {
 }
 
 fn first(draw: &mut Draw) -> Snapshot {
-    let mut now = Snapshot::default();
-    now.namespaces = NAMESPACES[..3].iter().map(|name| namespace(draw, name)).collect();
-    now.nodes = (0..2 + draw.below(2)).map(node).collect();
+    let namespaces = NAMESPACES[..3].iter().map(|name| namespace(draw, name)).collect();
+    let nodes = (0..2 + draw.below(2)).map(node).collect();
+    let mut now = Snapshot { namespaces, nodes, ..Snapshot::default() };
     for number in 0..6 + draw.below(6) {
         let pod = pod(draw, number);
         now.pods.push(pod);
