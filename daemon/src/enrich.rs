@@ -15,6 +15,7 @@ mod names;
 mod owners;
 mod path;
 mod point;
+mod rules;
 mod service;
 mod summary;
 mod tcp;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use weir_proto::weir::v1::{ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason};
 
 use super::ends::Ends;
-use super::{Scene, community_id, drops, join_key, path, tcp, text, timestamp};
+use super::{Scene, community_id, drops, join_key, path, rules, tcp, text, timestamp};
 use crate::capture::Detail;
 use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
@@ -38,6 +38,7 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         last_seen_at,
         correction,
         rule_names,
+        logged_rules,
         icmp_id,
         entry_key,
         merged_into,
@@ -65,7 +66,7 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
     text::list(evidence, connection.evidence.iter(), |evidence, room| {
         path::evidence(room, scene.interfaces, evidence);
     });
-    text::list(rule_names, connection.rule_names.iter(), |name, room| text::set(room, name));
+    rules::write(rule_names, logged_rules, connection);
     drops::write(kernel_drops, connection);
     *kernel_drops_more = connection.drops_more();
     write_incomplete(incomplete, connection);
