@@ -17,6 +17,7 @@ mod record;
 mod replay;
 mod serving;
 mod sources;
+mod tracking;
 mod usage;
 
 use std::io::IsTerminal as _;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, ServerStatus, Source, Untold};
+use weir_proto::weir::v1::{
+    ConntrackStatus, Cost, KernelDropStatus, LinkStatus, ServerStatus, Source, Untold,
+};
 
 use crate::pipeline::LinkCounts;
 
@@ -36,6 +38,7 @@ pub struct Status {
     cost: ArcSwapOption<Cost>,
     source: ArcSwapOption<Source>,
     untold: ArcSwapOption<Untold>,
+    conntrack: ArcSwapOption<ConntrackStatus>,
     kernel_drops: ArcSwap<Vec<KernelDropStatus>>,
 }
 
@@ -80,6 +83,11 @@ impl Status {
         self.untold.store(Some(Arc::new(untold)));
     }
 
+    /// Says how the kernel's connection tracking is; None where there is none.
+    pub fn tell_conntrack(&self, table: Option<ConntrackStatus>) {
+        self.conntrack.store(table.map(Arc::new));
+    }
+
     /// Says where frames come from.
     pub fn tell_source(&self, source: Source) {
         self.source.store(Some(Arc::new(source)));
@@ -112,6 +120,7 @@ impl Status {
             cost: self.cost.load().as_deref().copied(),
             source: self.source.load().as_deref().cloned(),
             untold: self.untold.load().as_deref().copied(),
+            conntrack: self.conntrack.load().as_deref().copied(),
             kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()
         }
