@@ -16,6 +16,7 @@ mod owners;
 mod path;
 mod point;
 pub(crate) mod policy;
+mod rules;
 mod service;
 mod summary;
 mod tcp;

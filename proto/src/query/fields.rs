@@ -125,7 +125,7 @@ pub static FIELDS: &[Field] = &[
     Field::flow(
         "policy",
         Kind::Prefix,
-        "policy that allowed or denied it, begins so",
+        "policy that allowed or denied it, or whose rule the kernel's log named, begins so",
         "policy=shop/deny-all",
         read::policy,
     ),

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use weir_proto::observer::ServerStatusResponse;
-use weir_proto::weir::v1::{Cost, Detail, PeerStatus, ServerStatus, Source, SourceKind, Untold};
+use weir_proto::weir::v1::{
+    ConntrackStatus, Cost, Detail, PeerStatus, ServerStatus, Source, SourceKind, Untold,
+};
 
 use super::style::escape;
 
@@ -87,6 +89,20 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
     if let Some(cost) = &weir.cost {
         writeln!(out, "Cost: {}", cost_line(cost))?;
     }
+    if let Some(table) = &weir.conntrack {
+        writeln!(out, "Conntrack: {}", conntrack_line(table))?;
+    }
+    counted(weir, out)?;
+    for peer in &weir.peers {
+        writeln!(out, "Node {}", peer_line(peer))?;
+    }
+    for notice in &weir.notices {
+        writeln!(out, "Note: {}", escape(notice))?;
+    }
+    Ok(())
+}
+
+fn counted(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
     for link in &weir.links {
         writeln!(
             out,
@@ -106,12 +122,6 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
             grouped(drop.packets),
             grouped(drop.told),
         )?;
-    }
-    for peer in &weir.peers {
-        writeln!(out, "Node {}", peer_line(peer))?;
-    }
-    for notice in &weir.notices {
-        writeln!(out, "Note: {}", escape(notice))?;
     }
     Ok(())
 }
@@ -179,6 +189,18 @@ fn cost_line(cost: &Cost) -> String {
     line
 }
 
+fn conntrack_line(table: &ConntrackStatus) -> String {
+    format!(
+        "{} of {} entries; {} packets dropped, {} entries removed early, {} not inserted, {} packets invalid",
+        grouped(table.entries),
+        grouped(table.max),
+        grouped(table.drop),
+        grouped(table.early_drop),
+        grouped(table.insert_failed),
+        grouped(table.invalid),
+    )
+}
+
 fn peer_line(peer: &PeerStatus) -> String {
     let state = if peer.connected { "connected" } else { "unavailable" };
     let why = if peer.message.is_empty() { String::new() } else { format!(" ({})", escape(&peer.message)) };
@@ -239,6 +261,24 @@ mod tests {
         let mut out = Vec::new();
         added(&weir, &mut out).unwrap();
         let expected = "Kernel drops NETFILTER_DROP: 50,321 packets, 1,000 told one by one\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_node_whose_connection_tracking_had_no_room() {
+        let table = ConntrackStatus {
+            entries: 65_536,
+            max: 65_536,
+            insert_failed: 3,
+            drop: 1200,
+            early_drop: 40,
+            invalid: 7,
+        };
+        let weir = ServerStatus { conntrack: Some(table), ..ServerStatus::default() };
+        let mut out = Vec::new();
+        added(&weir, &mut out).unwrap();
+        let expected = "Conntrack: 65,536 of 65,536 entries; 1,200 packets dropped, 40 entries removed early, 3 not \
+            inserted, 7 packets invalid\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

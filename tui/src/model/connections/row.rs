@@ -147,6 +147,10 @@ fn rule(flow: &Flow, detail: &FlowDetail) -> String {
     let policies = flow.egress_denied_by.iter().chain(&flow.ingress_denied_by);
     let policies = policies.map(|policy| format!("{}/{}", policy.namespace, policy.name));
     let mut names: Vec<String> = detail.rule_names.iter().cloned().chain(policies).collect();
+    // Some writers' rules have no name of their own.
+    let nameless =
+        detail.logged_rules.iter().filter(|rule| rule.name.is_empty() && detail.rule_names.is_empty());
+    names.extend(nameless.map(|rule| rule.writer.clone()));
     if names.is_empty() {
         let losses = detail.kernel_drops.iter().filter(|drop| drop.loss);
         names.extend(losses.map(|drop| drop.reason.clone()));
