@@ -718,7 +718,7 @@ pub struct ServerStatus {
     /// On a daemon: what could not be told of the packets that came.
     #[prost(message, optional, tag = "27")]
     pub untold: ::core::option::Option<Untold>,
-    /// On a daemon: what the NetworkPolicies said, and how that went.
+    /// On a daemon: what the NetworkPolicies said, and how that went. On a relay: the sums over the daemons that answered.
     #[prost(message, optional, tag = "29")]
     pub policy: ::core::option::Option<PolicyStatus>,
 }
@@ -735,7 +735,7 @@ impl ::prost::Name for ServerStatus {
 /// Judgements of connections, since the daemon's start. Connections that policies do not select a pod of are in none of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyStatus {
-    /// Policies that are known now.
+    /// Policies that are known now; on a relay, to the daemon that knows most.
     #[prost(uint64, tag = "1")]
     pub policies: u64,
     /// Directions of connections by what the policies said.
@@ -940,6 +940,8 @@ pub struct PeerStatus {
     pub cost: ::core::option::Option<Cost>,
     #[prost(message, optional, tag = "11")]
     pub source: ::core::option::Option<Source>,
+    #[prost(message, optional, tag = "12")]
+    pub policy: ::core::option::Option<PolicyStatus>,
 }
 impl ::prost::Name for PeerStatus {
     const NAME: &'static str = "PeerStatus";

@@ -33,6 +33,12 @@ const TERMS: &[(&str, &str, &str)] = &[
     ("evidence", "evidence=logged", "evidence=answered"),
     ("rule", "rule=SHOP/api", "rule=allow"),
     ("policy", "policy=shop/deny", "policy=other/deny"),
+    (
+        "policy.ruling",
+        "policy.ruling=denied policy.ruling=undecidable",
+        "policy.ruling in open,allowed,always",
+    ),
+    ("disagreement", "disagreement", "not disagreement"),
     ("proto", "proto=tcp", "proto=udp"),
     ("type", "type=l7", "type=drop"),
     ("point", "point=to-overlay", "point=to-endpoint"),
@@ -107,6 +113,20 @@ fn every_field_changes_what_passes() {
         assert!(!passes(fits, &Flow::default()), "{fits} of a flow without anything");
     }
     assert_eq!(TERMS.len(), FIELDS.len());
+}
+
+#[test]
+fn a_policy_is_found_where_it_decides() {
+    let rich = flow(RICH);
+    assert!(passes("policy=shop/lacking", &rich), "it selects the pod, and nobody lets it pass");
+    assert!(!passes("policy=unknowable", &rich) && !passes("policy=beside", &rich), "nobody can say");
+    let allowed = flow(
+        r#"{"weir":{"policies":[{"ruling":"POLICY_RULING_ALLOWED","opinions":[
+            {"namespace":"shop","name":"lets","outcome":"POLICY_OUTCOME_ALLOWS"},
+            {"namespace":"shop","name":"lacking","outcome":"POLICY_OUTCOME_MISSES"}]}]}}"#,
+    );
+    assert!(passes("policy=shop/lets policy.ruling=allowed not disagreement", &allowed));
+    assert!(!passes("policy=lacking", &allowed), "policies add up: it forbids nothing");
 }
 
 #[test]
