@@ -3,7 +3,8 @@
 #
 # Installs what is missing (Debian, Ubuntu), then format, lints, tests and the demo's own check. The privileged tests make
 # network namespaces of their own and remove them, whatever happens.
-#   --long            as well what takes hours: the fuzzer's full number of executions of every target
+#   --long            as well what takes hours: the fuzzer's full number of executions of every target, and ten times as many
+#                     connections given to both policy evaluators
 #   WEIR_CORPUS=DIR   the capture corpus; without it the tests that need it are skipped, and the last lines say how many
 #   WEIR_NO_SKIP=1    a skip is a failure
 set -euo pipefail
@@ -14,7 +15,7 @@ say() { printf '\n== %s\n' "$*"; }
 install_missing() {
   local missing=() pair
   for pair in ip:iproute2 bridge:iproute2 iptables:iptables nft:nftables conntrack:conntrack dnsmasq:dnsmasq-base curl:curl socat:socat tmux:tmux \
-    setpriv:util-linux pkg-config:pkg-config cc:build-essential clang-14:clang-14 bpftool:bpftool capsh:libcap2-bin tshark:tshark; do
+    setpriv:util-linux pkg-config:pkg-config cc:build-essential clang-14:clang-14 bpftool:bpftool capsh:libcap2-bin tshark:tshark patch:patch; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
   done
   [ -e /usr/include/pcap/pcap.h ] || missing+=(libpcap-dev)
@@ -53,6 +54,8 @@ cargo test --workspace --all-features --no-fail-fast -- --show-output 2>&1 | tee
 # The tests above let the daemon choose its source, which is eBPF here; the same with the other.
 WEIR_DAEMON_SOURCE=pcap cargo test --workspace --all-features --no-fail-fast --test node --test faults --test carried \
   -- --show-output 2>&1 | tee -a "$log"
+say "faults of the policy evaluator, which the tests must catch"
+tests/faults.sh
 say "the demo, checked"
 deploy/demo.sh --check
 # Every second kind, in two worlds.
@@ -60,6 +63,8 @@ deploy/demo.sh --check --pods bridge --services nft --family dual --source pcap
 deploy/demo.sh --check --pods cni --family ipv6
 
 if [ -n "$long" ]; then
+  say "both policy evaluators"
+  WEIR_DRAWS=1000000 cargo test --workspace --all-features --test policies -- --show-output both_evaluators 2>&1 | tee -a "$log"
   say "fuzzing"
   tests/fuzz.sh
 fi

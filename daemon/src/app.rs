@@ -13,6 +13,7 @@ mod kernel_drops;
 mod live;
 mod manifests;
 mod node;
+mod policies;
 mod record;
 mod replay;
 mod serving;

@@ -1,7 +1,7 @@
 //! [`Event`] -> [`Flow`]: who the ends are, which Service was called, what can be said of the fate, and the flow's place.
 //!
-//! One concern a file: `ends` and `service` name the two ends, `verdict`, `drops` and `point` say what became of the packets, `layers`
-//! and `summary` fill what Hubble shows of the protocols, `detail` fills `Flow.weir`. Pure: the time is the event's, the
+//! One concern a file: `ends` and `service` name the two ends, `verdict`, `drops` and `point` say what became of the packets, `policy`
+//! says what the policies would have had become of them, `layers` and `summary` fill what Hubble shows of the protocols, `detail` fills `Flow.weir`. Pure: the time is the event's, the
 //! cluster's state is handed in and asked for the time of the connection's first packet. Nothing is guessed: what is inferred is
 //! marked as inferred, and what is unknown stays empty.
 
@@ -15,24 +15,29 @@ mod names;
 mod owners;
 mod path;
 mod point;
+pub(crate) mod policy;
 mod service;
 mod summary;
 mod tcp;
 mod text;
 mod verdict;
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::{Emitter, Flow, TraceReason, TrafficDirection};
 use weir_proto::place::{MAX_SEQ, NodeHash, Place, PlaceError};
+use weir_proto::weir::v1::PolicyStatus;
 
 use crate::capture::{Interface, InterfaceId};
-use crate::track::connection::Way;
+use crate::track::connection::{Connection, ConnectionId, Way};
 use crate::track::event::{Event, Reason};
 use ends::Ends;
 use names::Names;
 pub use names::Stats as NameStats;
 use owners::Owners;
+use policy::{Judges, Told};
 
 /// Letters of a uuid with its hyphens (RFC 9562 section 4).
 const UUID_LEN: usize = 36;
@@ -50,6 +55,8 @@ pub struct Settings {
     pub run: u64,
     /// (pod, address) pairs whose DNS names are remembered.
     pub max_names: usize,
+    /// Connections whose policies are remembered; those beyond are judged anew with each of their flows.
+    pub max_judged: usize,
 }
 
 impl Default for Settings {
@@ -60,6 +67,7 @@ impl Default for Settings {
             cluster_domain: "cluster.local".to_owned(),
             run: 1,
             max_names: 65_536,
+            max_judged: 262_144,
         }
     }
 }
@@ -75,6 +83,9 @@ pub struct Enricher {
     newest: UnixNanos,
     names: Names,
     owners: Owners,
+    judges: Judges,
+    /// Policy verdicts that follow the latest flow.
+    verdicts: VecDeque<Told>,
     /// The latest flow: the next one is written over it. What all have in common stays.
     flow: Flow,
 }
@@ -105,7 +116,9 @@ impl Enricher {
         let owners = Owners::new(&settings.cluster_name);
         let emitter = Emitter { name: "weir".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let flow = Flow { node_name: full_name, emitter: Some(emitter), ..Flow::default() };
-        Ok(Self { settings, place, newest: UnixNanos::ZERO, names, owners, flow })
+        let judges = Judges::new(settings.max_judged);
+        let verdicts = VecDeque::new();
+        Ok(Self { settings, place, newest: UnixNanos::ZERO, names, owners, judges, verdicts, flow })
     }
 
     /// The place of the newest flow; its number is 0 before the first.
@@ -135,7 +148,7 @@ impl Enricher {
         let scene = Scene { event, ends: &ends, interfaces };
         self.basics(&scene);
         self.owners.lend(&mut self.flow, &ends.source, &ends.destination);
-        let Self { names, flow, .. } = self;
+        let Self { names, flow, judges, verdicts, settings, .. } = self;
         verdict::fill(flow, event);
         point::fill(flow, &scene);
         layers::fill(flow, &scene);
@@ -145,6 +158,8 @@ impl Enricher {
         flow.destination_names = names.of(ends.client.ip(), ends.server.ip(), &ends.destination, event.at);
         flow.source_names = names.of(ends.server.ip(), ends.client.ip(), &ends.source, event.at);
         detail::fill(detail, &scene);
+        let directions = policy::directions(&ends, cluster, settings);
+        verdicts.extend(judges.fill(detail, event, &ends, &directions, cluster));
         if tells_of_the_answer(event) {
             turn_round(flow);
         }
@@ -152,6 +167,43 @@ impl Enricher {
         #[expect(deprecated, reason = "Hubble's printers show this field")]
         summary::write(&mut flow.summary, flow.l4.as_ref(), flow.l7.as_ref(), stopped_by);
         flow
+    }
+
+    /// The next policy verdict that follows the latest flow: event type 5. To be called until there is none.
+    pub fn verdict(&mut self) -> Option<Flow> {
+        let told = self.verdicts.pop_front()?;
+        self.advance(self.newest);
+        let mut flow = self.flow.clone();
+        text::set(&mut flow.uuid, self.place.uuid().as_hyphenated().encode_lower(&mut [0; UUID_LEN]));
+        told.write(&mut flow);
+        Some(flow)
+    }
+
+    /// When a connection that seems to contradict its policies is to be looked at next, if not after `now`.
+    #[must_use]
+    pub fn review_due(&self, now: UnixNanos) -> Option<UnixNanos> {
+        self.judges.next_due(now)
+    }
+
+    /// The next one of them, once its time has come.
+    pub fn to_review(&mut self, now: UnixNanos) -> Option<ConnectionId> {
+        self.judges.due(now)
+    }
+
+    /// Whether a connection contradicts its policies, beyond what was told: it is to be told again.
+    pub fn contradicts(&mut self, connection: &Connection, now: UnixNanos, cluster: &Cluster) -> bool {
+        self.judges.contradicts(connection, now, cluster)
+    }
+
+    /// Nothing of the cluster will change any more, as behind a recording: what seems to contradict policies does.
+    pub const fn settle_policies(&mut self) {
+        self.judges.settle();
+    }
+
+    /// What policies said, and how that went.
+    #[must_use]
+    pub fn policy_stats(&self) -> PolicyStatus {
+        self.judges.stats()
     }
 
     /// What the flow before was turned round for is taken back, and the flow stands in its place among the others.

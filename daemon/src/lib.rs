@@ -8,6 +8,7 @@ pub mod decode;
 pub mod track;
 
 pub mod enrich;
+pub mod explain;
 pub mod pipeline;
 pub mod ring;
 pub mod serve;

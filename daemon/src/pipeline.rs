@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::Flow;
+use weir_proto::weir::v1::PolicyStatus;
 
 use crate::capture::{Batch, Detail, Frame, Input, InterfaceId, Item, Loss, Role, Tally};
 use crate::decode::{self, LinkMatter, Packet, Undecodable};
 use crate::enrich::{Enricher, Interfaces};
 use crate::track::Tracker;
+use crate::track::event::Event;
 
 /// What comes out.
 #[derive(Debug)]
@@ -141,9 +143,7 @@ impl Pipeline {
             }
             Input::Testimony(testimony) => {
                 let Self { tracker, enricher, interfaces, .. } = self;
-                tracker.testimony(testimony, &mut |event| {
-                    out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
-                });
+                tracker.testimony(testimony, &mut |event| tell(enricher, &event, interfaces, cluster, out));
             }
             Input::Lost(loss) => {
                 self.counts.lost.kernel += loss.kernel;
@@ -174,19 +174,16 @@ impl Pipeline {
             return;
         }
         let Some((packet, role)) = self.decoded(frame) else { return };
+        self.review(packet.at, cluster, out);
         let Self { tracker, enricher, interfaces, .. } = self;
-        tracker.packet(&packet, role, &mut |event| {
-            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
-        });
+        tracker.packet(&packet, role, &mut |event| tell(enricher, &event, interfaces, cluster, out));
     }
 
     fn tally(&mut self, tally: &Tally, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         self.counts.tallied += tally.packets;
         let role = self.role(tally.interface);
         let Self { tracker, enricher, interfaces, .. } = self;
-        tracker.tally(tally, role, &mut |event| {
-            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
-        });
+        tracker.tally(tally, role, &mut |event| tell(enricher, &event, interfaces, cluster, out));
     }
 
     fn role(&self, interface: InterfaceId) -> Role {
@@ -216,18 +213,56 @@ impl Pipeline {
 
     /// Lets time pass where no packet brings it.
     pub fn advance(&mut self, now: UnixNanos, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
+        self.review(now, cluster, out);
         let Self { tracker, enricher, interfaces, .. } = self;
-        tracker.advance(now, &mut |event| {
-            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
-        });
+        tracker.advance(now, &mut |event| tell(enricher, &event, interfaces, cluster, out));
+    }
+
+    /// Tells again of connections that contradict their policies, each when it is due, until `now`: then a replay tells the same
+    /// as a live run.
+    fn review(&mut self, now: UnixNanos, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
+        while let Some(due) = self.enricher.review_due(now) {
+            let Self { tracker, enricher, interfaces, .. } = self;
+            tracker.advance(due, &mut |event| tell(enricher, &event, interfaces, cluster, out));
+            while let Some(id) = enricher.to_review(due) {
+                let connection = tracker.find(id);
+                if connection.is_some_and(|it| enricher.contradicts(it, due, cluster)) {
+                    tracker.tell_again(id, &mut |event| tell(enricher, &event, interfaces, cluster, out));
+                }
+            }
+        }
+    }
+
+    /// Nothing of the cluster will change any more, as behind a recording: contradictions are told without waiting.
+    pub fn settle_policies(&mut self, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
+        self.enricher.settle_policies();
+        self.review(self.tracker.now(), cluster, out);
+    }
+
+    /// What policies said, and how that went.
+    #[must_use]
+    pub fn policy_stats(&self) -> PolicyStatus {
+        self.enricher.policy_stats()
     }
 
     /// Tells what is still open: nothing more will come.
     pub fn finish(&mut self, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
         let Self { tracker, enricher, interfaces, .. } = self;
-        tracker.finish(&mut |event| {
-            out(Output::Flow(enricher.enrich(&event, interfaces, cluster)));
-        });
+        tracker.finish(&mut |event| tell(enricher, &event, interfaces, cluster, out));
+    }
+}
+
+/// The flow of an event, and the policy verdicts that follow it.
+fn tell(
+    enricher: &mut Enricher,
+    event: &Event<'_>,
+    interfaces: &Interfaces,
+    cluster: &Cluster,
+    out: &mut dyn FnMut(Output<'_>),
+) {
+    out(Output::Flow(enricher.enrich(event, interfaces, cluster)));
+    while let Some(verdict) = enricher.verdict() {
+        out(Output::Flow(&verdict));
     }
 }
 

@@ -1,4 +1,4 @@
-//! gRPC over the ring: Hubble's Observer and Peer, health and reflection.
+//! gRPC over the ring: Hubble's Observer and Peer, weir's own questions, health and reflection.
 //!
 //! Flows come from the ring and nowhere else; what the pipeline counts comes from [`Status`]. A client costs the node one
 //! reader and no queue. Everything that listens or streams ends when [`Server::stop`] says so.
@@ -9,6 +9,7 @@ mod listen;
 mod losses;
 mod observer;
 mod peers;
+mod policies;
 mod preload;
 mod request;
 mod status;
@@ -29,9 +30,11 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder as Reflection;
 use weir_proto::peer::peer_server::PeerServer;
+use weir_proto::weir::v1::weir_server::WeirServer;
 
 pub use listen::{Listen, ListenError};
 pub use peers::PeerNode;
+pub use policies::{Asker, Question, questions};
 pub use preload::{Preload, PreloadError, preload};
 pub use status::Status;
 
@@ -39,6 +42,7 @@ use crate::ring::{Ring, Seq};
 use listen::{Bound, SocketFile};
 use observer::{Observer, ObserverService};
 use peers::Peers;
+use policies::Policies;
 use stop::Stop;
 
 /// Largest request: some thousand filters.
@@ -55,7 +59,7 @@ pub const READY: &str = "ready";
 /// The service name that a liveness probe asks the health of: serving while the pipeline turns.
 pub const LIVE: &str = "live";
 /// What reflection lists.
-const SERVICES: [&str; 3] = ["observer.Observer", "peer.Peer", "grpc.health.v1.Health"];
+const SERVICES: [&str; 4] = ["observer.Observer", "peer.Peer", "weir.v1.Weir", "grpc.health.v1.Health"];
 
 /// One run of the daemon: flows are numbered anew in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +105,8 @@ pub struct Node {
     pub status: Arc<Status>,
     /// The cluster's daemons, kept current by the sender's owner.
     pub peers: watch::Receiver<Vec<PeerNode>>,
+    /// Where questions about policies go: to who has the cluster's state.
+    pub asker: Asker,
 }
 
 /// Why the daemon cannot serve.
@@ -240,9 +246,11 @@ async fn routes(node: Node, stop: &Stop) -> Result<(HealthReporter, Routes), Ser
         health.set_service_status(name, ServingStatus::Serving).await;
     }
     let peers = Peers { list: node.peers.clone(), stop: stop.clone() };
+    let policies = Policies { asker: node.asker.clone() };
     let observer = Arc::new(Observer { node, started: Instant::now(), stop: stop.clone() });
     let routes = Routes::new(ObserverService::new(observer))
         .add_service(PeerServer::new(peers).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(WeirServer::new(policies).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

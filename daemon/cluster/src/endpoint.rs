@@ -62,7 +62,7 @@ pub struct Endpoint {
     /// Node of the pod, or the node itself; empty otherwise.
     pub node: Arc<str>,
     /// What policies ask of a pod; none of everything else.
-    pub(crate) subject: Option<Arc<Subject>>,
+    pub subject: Option<Arc<Subject>>,
 }
 
 /// The controller that made a pod.

@@ -5,10 +5,12 @@
 //! What is over is forgotten oldest first, when there is too much of it altogether or for one key; it is counted, and
 //! earlier times are then answered with the oldest state still known.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 
 use hashbrown::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 use crate::UnixNanos;
 
@@ -54,10 +56,10 @@ struct Entry<V> {
     value: Option<V>,
 }
 
-/// The last entry is the present one; the others are over.
+/// The last entry is the present one; the others are over. Most keys have one, and it is found without another look elsewhere.
 #[derive(Debug)]
 struct Timeline<V> {
-    entries: Vec<Entry<V>>,
+    entries: SmallVec<[Entry<V>; 1]>,
     /// So many of its ended entries are gone while `History::ended` still lists them.
     gone_early: u32,
 }
@@ -112,6 +114,14 @@ impl<K: Clone + Eq + Hash, V: PartialEq> History<K, V> {
         })
     }
 
+    /// Whether anything is known of the key, at whatever time.
+    pub(crate) fn knows<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.timelines.contains_key(key)
+    }
+
     /// All that was held at that time, in no order.
     pub(crate) fn all_at(&self, at: UnixNanos) -> impl Iterator<Item = (&K, &V)> {
         self.timelines
@@ -130,7 +140,7 @@ impl<K: Clone + Eq + Hash, V: PartialEq> History<K, V> {
     pub(crate) fn set(&mut self, key: &K, value: Option<V>, at: UnixNanos) -> Vec<(K, V)> {
         let Some(timeline) = self.timelines.get_mut(key) else {
             if value.is_some() {
-                let entries = vec![Entry { from: at, value }];
+                let entries = smallvec![Entry { from: at, value }];
                 self.timelines.insert(key.clone(), Timeline { entries, gone_early: 0 });
             }
             return Vec::new();

@@ -252,6 +252,12 @@ impl Cluster {
         nodes
     }
 
+    /// Whether there is or was a node of that name.
+    #[must_use]
+    pub fn has_node(&self, name: &str) -> bool {
+        self.nodes.knows(name)
+    }
+
     /// The node of that name at that time.
     #[must_use]
     pub fn node(&self, name: &Arc<str>, at: UnixNanos) -> Option<Arc<Node>> {

@@ -8,6 +8,7 @@
 
 mod advice;
 mod compiled;
+mod ends;
 mod judge;
 mod labels;
 mod miss;
@@ -22,8 +23,10 @@ use crate::object::{ForeignKind, NetworkPolicy, ObjectName};
 use crate::{Endpoint, Protocol, UnixNanos};
 
 pub use advice::{Advice, Explanation};
+pub use ends::{Called, EndError, kind_of_end};
 pub use miss::{Miss, PeerMiss, PortMistake};
-pub(crate) use subject::{Subject, Subjects};
+pub use subject::Subject;
+pub(crate) use subject::Subjects;
 pub(crate) use table::Policies;
 
 /// Which of a connection's two pods is judged.

@@ -139,6 +139,13 @@ impl Services {
         self.backends.at(&backend, at).held().map_or(&[], |ports| &**ports)
     }
 
+    /// Ports of an address that Services lead to, now or before.
+    pub(crate) fn ports_behind(&self, protocol: Protocol, address: IpAddr) -> impl Iterator<Item = u16> {
+        let of_address =
+            move |backend: &&Backend| backend.protocol == protocol && backend.address.ip() == address;
+        self.by_port.values().flatten().filter(of_address).map(|backend| backend.address.port())
+    }
+
     pub(crate) fn backends(
         &self,
         port: &ServicePort,

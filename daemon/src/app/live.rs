@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use weir_cluster::{Cluster, UnixNanos};
 use weir_proto::flow::{Flow, LostEvent, LostEventSource};
-use weir_proto::weir::v1::Untold;
+use weir_proto::weir::v1::{PolicyStatus, Untold};
 
 use crate::capture::{Horizon, Input, Loss};
 use crate::config::RunArgs;
@@ -16,7 +16,7 @@ use crate::enrich::{self, Enricher};
 use crate::pipeline::{Output, Pipeline};
 use crate::ring::{Seq, Writer, ring};
 use crate::run_state::{LastFlow, RunState};
-use crate::serve::{Clock, Node, PeerNode, PreviousRun, Run, Server, Status, Stopped};
+use crate::serve::{self, Clock, Node, PeerNode, PreviousRun, Run, Server, Status, Stopped};
 use crate::track::{self, Tracker};
 use crate::worker::{Stop, StopError, Worker};
 
@@ -25,7 +25,7 @@ use super::governed::Governed;
 use super::record::Recording;
 use super::serving::{self, Signals};
 use super::sources::Sources;
-use super::{AppError, clock, node};
+use super::{AppError, clock, node, policies};
 
 /// Time passes for the tracker at least so often.
 const TICK: Duration = Duration::from_millis(20);
@@ -33,6 +33,8 @@ const TICK: Duration = Duration::from_millis(20);
 const LAG: Duration = Duration::from_millis(150);
 /// Counts and notices of the sources are looked at so often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+const POLICY_TOPIC: &str = "policies";
 
 /// A pipeline that has not turned for so long is stuck. Taking in a large cluster's first lists takes a few seconds.
 const STUCK: Duration = Duration::from_secs(30);
@@ -72,6 +74,7 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     let previous = state.as_ref().and_then(RunState::previous);
     let (cluster, files) = node::cluster(&args.cluster, &name)?;
     let port = args.serve.listen.map_or(node::DEFAULT_PORT, |listen| listen.port());
+    let (asker, questions) = serve::questions();
     let (peers, peers_seen) = watch::channel(node::peers(&cluster, &args.cluster.cluster_name, port));
     let (writer, ring) = ring(serving::limits(&args.serve));
     let status = Arc::new(Status::default());
@@ -86,6 +89,7 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
         ring,
         status: Arc::clone(&status),
         peers: peers_seen,
+        asker,
     };
     let runtime = serving::runtime()?;
     let server = runtime.block_on(Server::start(node, &serving::listen(&args.serve)))?;
@@ -95,6 +99,8 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
     runtime.block_on(server.set_ready(source.is_ready()));
     let pulse = Arc::new(Pulse::new());
     let pump = Pump {
+        name: name.clone(),
+        questions,
         feed,
         horizon: sources.horizon(),
         pulse: Arc::clone(&pulse),
@@ -240,6 +246,8 @@ async fn waited(wait: impl FnOnce() -> Result<(), StopError> + Send + 'static) -
 
 /// The pipeline's thread: inputs and cluster changes in, flows into the ring.
 struct Pump {
+    name: String,
+    questions: mpsc::Receiver<serve::Question>,
     feed: Feed,
     horizon: Horizon,
     pulse: Arc<Pulse>,
@@ -313,6 +321,9 @@ impl Pump {
                 news
             });
         }
+        while let Ok(question) = self.questions.try_recv() {
+            question.answer(&self.cluster, &self.name);
+        }
         let (clock, reached) = (now.saturating_sub(LAG), self.pipeline.tracker().now());
         let until = if clock <= reached { clock } else { clock.min(taken).max(reached) };
         self.step(|pipeline, cluster, out| pipeline.advance(until, cluster, out));
@@ -328,7 +339,18 @@ impl Pump {
             self.links_told = Instant::now();
             self.status.tell_links(self.pipeline.links());
             self.status.tell_untold(untold(&self.pipeline.tracker().stats()));
+            self.tell_policies();
         }
+    }
+
+    fn tell_policies(&self) {
+        let policies = self.cluster.stats().policies as u64;
+        let told = PolicyStatus { policies, ..self.pipeline.policy_stats() };
+        match policies::nobody_enforces(&told) {
+            Some(sentence) => self.status.notice(POLICY_TOPIC, &sentence),
+            None => self.status.settle(POLICY_TOPIC),
+        }
+        self.status.tell_policy(told);
     }
 
     /// One call of the pipeline, its flows into the ring.

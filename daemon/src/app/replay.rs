@@ -11,6 +11,7 @@ use weir_cluster::Cluster;
 use weir_proto::flow::{Flow, LostEvent, LostEventSource};
 use weir_proto::observer::GetFlowsResponse;
 use weir_proto::observer::get_flows_response::ResponseTypes;
+use weir_proto::weir::v1::PolicyStatus;
 
 use crate::capture::Loss;
 use crate::capture::file::{FileEnd, FileError, FileSource};
@@ -18,7 +19,7 @@ use crate::config::{ReplayArgs, ReplayOutput};
 use crate::enrich::{self, Enricher};
 use crate::pipeline::{Counts, Output, Pipeline};
 use crate::ring::ring;
-use crate::serve::{Clock, Node, Run, Server, Status, Stopped, preload};
+use crate::serve::{Clock, Node, Run, Server, Status, Stopped, preload, questions};
 use crate::track::{self, Tracker};
 
 use super::serving::{self, Signals};
@@ -35,7 +36,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
     if let Some(file) = &args.flows {
         let loaded = preload(file, serving::limits(&args.serve))?;
         let run = Run { id: RUN, previous: None };
-        return serve(args, &loaded.node, run, loaded.ring, Arc::default());
+        return serve(args, &loaded.node, run, loaded.ring, Arc::default(), &Cluster::default());
     }
     let source = FileSource::open(&args.files)?;
     let name = recorded_node(args, &source)?;
@@ -55,8 +56,8 @@ pub fn run(args: &ReplayArgs) -> Result<(), AppError> {
                 }
                 Ok(())
             })?;
-            ended.checked()?;
-            serve(args, &name, Run { id: RUN, previous: None }, ring, status)
+            let cluster = ended.checked()?;
+            serve(args, &name, Run { id: RUN, previous: None }, ring, status, &cluster)
         }
     }
 }
@@ -91,13 +92,15 @@ fn pipeline(args: &ReplayArgs, name: &str) -> Result<Pipeline, AppError> {
 /// A replay that told all it could.
 struct Ended {
     counts: Counts,
+    cluster: Cluster,
     /// The first file that could not be read to its end.
     damaged: Option<FileError>,
 }
 
 impl Ended {
-    fn checked(self) -> Result<(), AppError> {
-        self.damaged.map_or(Ok(()), |damage| Err(AppError::File(damage)))
+    /// The cluster, for who asks about it.
+    fn checked(self) -> Result<Cluster, AppError> {
+        self.damaged.map_or(Ok(self.cluster), |damage| Err(AppError::File(damage)))
     }
 }
 
@@ -150,9 +153,9 @@ impl Replay {
                 break;
             }
         }
-        self.pipeline.finish(&self.cluster, &mut |output: Output<'_>| {
-            keep_failure(Told::Output(output), &mut failed);
-        });
+        let sink = &mut |output: Output<'_>| keep_failure(Told::Output(output), &mut failed);
+        self.pipeline.settle_policies(&self.cluster, sink);
+        self.pipeline.finish(&self.cluster, sink);
         for end in self.source.ends().filter(|end| matches!(end, FileEnd::Truncated { .. })) {
             tracing::warn!("{end}");
             status.notice("capture", &end.to_string());
@@ -161,7 +164,9 @@ impl Replay {
         status.frames.store(counts.packets(), Ordering::Relaxed);
         status.undecodable.store(counts.undecodable, Ordering::Relaxed);
         status.tell_links(self.pipeline.links());
-        failed.map_or(Ok(Ended { counts, damaged }), Err)
+        let policies = self.cluster.stats().policies as u64;
+        status.tell_policy(PolicyStatus { policies, ..self.pipeline.policy_stats() });
+        failed.map_or(Ok(Ended { counts, cluster: self.cluster, damaged }), Err)
     }
 }
 
@@ -189,7 +194,7 @@ fn print(replay: Replay, node: &str) -> Result<(), AppError> {
         writeln!(out, "{}", weir_proto::json::to_json(&response)).map_err(AppError::Print)
     });
     out.flush().map_err(AppError::Print)?;
-    read?.checked()
+    read?.checked().map(drop)
 }
 
 fn envelope(flow: Flow) -> GetFlowsResponse {
@@ -226,7 +231,7 @@ fn summary(replay: Replay) -> Result<(), AppError> {
         )
         .map_err(AppError::Print)?;
     }
-    ended.checked()
+    ended.checked().map(drop)
 }
 
 fn serve(
@@ -235,19 +240,35 @@ fn serve(
     run: Run,
     ring: Arc<crate::ring::Ring>,
     status: Arc<Status>,
+    cluster: &Cluster,
 ) -> Result<(), AppError> {
     let (_peers, peers) = watch::channel(Vec::new());
-    let cluster = args.cluster.cluster_name.as_str().into();
-    let node = Node { name: name.into(), cluster, run, clock: Clock::NewestFlow, ring, status, peers };
+    let (asker, mut questions) = questions();
+    let node = Node {
+        name: name.into(),
+        cluster: args.cluster.cluster_name.as_str().into(),
+        run,
+        clock: Clock::NewestFlow,
+        ring,
+        status,
+        peers,
+        asker,
+    };
     let runtime = serving::runtime()?;
     let within = args.serve.stop_deadline();
     let served = runtime.block_on(async {
         let mut signals = Signals::catch()?;
         let mut server = Server::start(node, &serving::listen(&args.serve)).await?;
         tracing::info!(node = name, addresses = ?server.addresses(), "serving what was read");
-        tokio::select! {
-            name = signals.next() => tracing::info!("{name}: ending"),
-            failed = server.failed() => failed?,
+        loop {
+            tokio::select! {
+                name = signals.next() => {
+                    tracing::info!("{name}: ending");
+                    break;
+                }
+                failed = server.failed() => break failed?,
+                Some(question) = questions.recv() => question.answer(cluster, name),
+            }
         }
         let orderly = async {
             if server.stop(within).await == Stopped::DeadlineOver {

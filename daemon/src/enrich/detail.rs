@@ -52,11 +52,10 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
     *entry_key = entry_key_of(connection, ends);
     community_id::write(community_id, ends.true_tuple(), connection.icmp);
     *icmp_id = if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 };
-    *merged_into = connection.merged_into().map_or(0, |into| into.0);
+    (*merged_into, *correction) = (connection.merged_into().map_or(0, |into| into.0), event.correction);
     (*reason, *state) = (reason_of(event.reason).into(), state_of(connection.state).into());
-    *correction = event.correction;
-    *first_packet = Some(timestamp(connection.first_packet));
-    *last_packet = Some(timestamp(connection.last_packet));
+    (*first_packet, *last_packet) =
+        (Some(timestamp(connection.first_packet)), Some(timestamp(connection.last_packet)));
     (*delta, *total) = (Some(counters(&event.delta)), Some(counters(&connection.total())));
     *counts = ends.counts();
     let translated = ends.vip.is_some() || ends.masquerade.is_some();
@@ -68,12 +67,12 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         path::evidence(room, scene.interfaces, evidence);
     });
     text::list(rule_names, connection.rule_names.iter(), |name, room| text::set(room, name));
-    drops::write(kernel_drops, connection);
-    *kernel_drops_more = connection.drops_more();
+    *kernel_drops_more = drops::write(kernel_drops, connection);
     write_incomplete(incomplete, connection);
     write_last_seen_at(last_seen_at, scene);
-    text::set(source_node, &ends.source.node);
-    text::set(destination_node, &ends.destination.node);
+    for (room, end) in [(source_node, &ends.source), (destination_node, &ends.destination)] {
+        text::set(room, &end.node);
+    }
     text::set(carries, connection.opaque.map_or("", Opaque::name));
 }
 

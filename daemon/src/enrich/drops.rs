@@ -10,8 +10,10 @@ use super::{text, timestamp};
 use crate::testimony::Owner;
 use crate::track::connection::{Connection, KernelDrop, Observation, Way};
 
-pub(super) fn write(room: &mut Vec<v1::KernelDrop>, connection: &Connection) {
+/// Returns how many packets were dropped beside those.
+pub(super) fn write(room: &mut Vec<v1::KernelDrop>, connection: &Connection) -> u64 {
     text::list(room, connection.drops(), told);
+    connection.drops_more()
 }
 
 fn told(drop: &KernelDrop, room: &mut v1::KernelDrop) {

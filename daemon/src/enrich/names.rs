@@ -162,6 +162,7 @@ mod tests {
             labels: Vec::new().into(),
             workload: None,
             node: "".into(),
+            subject: None,
         }
     }
 

@@ -124,6 +124,7 @@ mod tests {
                 .is_multiple_of(3)
                 .then(|| Workload { kind: "Deployment".into(), name: format!("{number}").into() }),
             node: "".into(),
+            subject: None,
         })
     }
 

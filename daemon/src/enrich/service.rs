@@ -60,7 +60,7 @@ fn calls_directly(connection: &Connection, ends: &Ends) -> bool {
     connection.conntrack || seen_as_sent
 }
 
-const fn service_protocol(protocol: IpProtocol) -> Option<Protocol> {
+pub(super) const fn service_protocol(protocol: IpProtocol) -> Option<Protocol> {
     match protocol {
         IpProtocol::TCP => Some(Protocol::Tcp),
         IpProtocol::UDP => Some(Protocol::Udp),

@@ -1,5 +1,6 @@
 //! Whole flows of whole conversations: packets go through the tracker, with the cluster's state as a manifest would give it.
 
+mod policy;
 mod world;
 
 use prost::Message;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, ServerStatus, Source, Untold};
+use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, PolicyStatus, ServerStatus, Source, Untold};
 
 use crate::pipeline::LinkCounts;
 
@@ -36,6 +36,7 @@ pub struct Status {
     cost: ArcSwapOption<Cost>,
     source: ArcSwapOption<Source>,
     untold: ArcSwapOption<Untold>,
+    policy: ArcSwapOption<PolicyStatus>,
     kernel_drops: ArcSwap<Vec<KernelDropStatus>>,
 }
 
@@ -80,6 +81,11 @@ impl Status {
         self.untold.store(Some(Arc::new(untold)));
     }
 
+    /// Says what policies said, and how that went.
+    pub fn tell_policy(&self, policy: PolicyStatus) {
+        self.policy.store(Some(Arc::new(policy)));
+    }
+
     /// Says where frames come from.
     pub fn tell_source(&self, source: Source) {
         self.source.store(Some(Arc::new(source)));
@@ -112,6 +118,7 @@ impl Status {
             cost: self.cost.load().as_deref().copied(),
             source: self.source.load().as_deref().cloned(),
             untold: self.untold.load().as_deref().copied(),
+            policy: self.policy.load().as_deref().copied(),
             kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()
         }

@@ -6,7 +6,7 @@
 
 use weir_cluster::UnixNanos;
 
-use super::connection::{Connection, Observation, State, Verdict, Witness};
+use super::connection::{Connection, ConnectionId, Observation, State, Verdict, Witness};
 use super::event::{Event, Message, Reason};
 use super::timer::Timer;
 use super::{SECOND, Settings, Sink, Tracker};
@@ -108,6 +108,19 @@ impl Tracker {
             self.reconsider(slot, sink);
         } else {
             self.reconsider(slot, sink);
+        }
+    }
+
+    /// What is known of a connection changed beside the tracker: it is told again, if it was told and is still in the table.
+    pub fn tell_again(&mut self, id: ConnectionId, sink: Sink<'_>) {
+        let now = self.now;
+        let Some(connection) = self.slot_of(id).and_then(|slot| self.connections.get_mut(slot)) else {
+            return;
+        };
+        if connection.emission.settled {
+            connection.emission.correction = true;
+            let reason = if connection.emission.ended { Reason::End } else { Reason::Correction };
+            tell(connection, reason, None, now, sink);
         }
     }
 

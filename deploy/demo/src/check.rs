@@ -21,8 +21,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use weir_proto::flow::FlowFilter;
-use weir_proto::weir::v1::{Connection, ConnectionState};
+use weir_proto::flow::{FlowFilter, Verdict};
+use weir_proto::weir::v1::{Connection, ConnectionState, PolicyRuling};
 
 use crate::client::Client;
 use crate::curl::{Call, Outcome};
@@ -68,7 +68,8 @@ impl<'a> Scene<'a> {
         Ok((port, call.with_local_port(port).run(from).await?))
     }
 
-    /// Waits until weir awaits no answer to any call of the checks: time alone would change what it says of them.
+    /// Waits until weir awaits no answer to any call of the checks, and no contradiction of policies: time alone would change what
+    /// it says of them.
     pub async fn all_told(&self) -> Result<()> {
         let own = FIRST_PORT..self.next_port.get();
         let is_open = |flow: &weir_proto::flow::Flow| {
@@ -77,7 +78,8 @@ impl<'a> Scene<'a> {
         wait::within(SETTLE_LIMIT, async || {
             let rows = self.relay.connections(FlowFilter::default()).await?;
             let mut own = rows.iter().filter(|row| own.contains(&row::source_port(row)));
-            Ok((!own.any(|row| row.sightings.iter().any(is_open))).then_some(()))
+            Ok((!own.any(|row| row.sightings.iter().any(|flow| is_open(flow) || may_contradict(flow))))
+                .then_some(()))
         })
         .await
         .map(drop)
@@ -102,6 +104,15 @@ impl<'a> Scene<'a> {
         .await?;
         Ok(last)
     }
+}
+
+/// Delivered though it is denied, and not told as a contradiction yet.
+fn may_contradict(flow: &weir_proto::flow::Flow) -> bool {
+    let denied = |detail: &weir_proto::weir::v1::FlowDetail| {
+        detail.disagreements.is_empty()
+            && detail.policies.iter().any(|it| it.ruling() == PolicyRuling::Denied)
+    };
+    flow.verdict() == Verdict::Forwarded && flow.weir.as_ref().is_some_and(denied)
 }
 
 /// The conversation is over in every sighting, and so many nodes have seen it.

@@ -157,7 +157,12 @@ pub struct Policy {
 impl Policy {
     /// What its rule writes into the kernel's packet log.
     pub fn log_prefix(&self) -> String {
-        format!("deny:{}/{}", self.namespace, self.name)
+        format!("deny:{}", self.path())
+    }
+
+    /// Namespace and name, as weir prints them.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
     }
 }
 
@@ -201,6 +206,8 @@ pub struct Plan {
     pub edge: Service,
     pub api_policy: Policy,
     pub egress_policy: Policy,
+    /// Says that nobody but themselves may talk to the StatefulSet's pods. No rule of the kernel enforces it.
+    pub forgotten_policy: Policy,
     /// A pod that has ended and whose address is now the client's.
     pub ended_pod: Pod,
     /// Names outside the cluster that its DNS knows.
@@ -237,7 +244,12 @@ impl Plan {
         [api, store, dns, empty, headless, session, primary, agent, edge]
     }
 
-    pub fn policies(&self) -> [&Policy; 2] {
+    pub fn policies(&self) -> [&Policy; 3] {
+        [&self.api_policy, &self.egress_policy, &self.forgotten_policy]
+    }
+
+    /// The policies that the nodes' rules enforce.
+    pub fn enforced(&self) -> [&Policy; 2] {
         [&self.api_policy, &self.egress_policy]
     }
 

@@ -87,7 +87,7 @@ fn selected(plan: &Plan) -> impl Iterator<Item = (&Policy, &Pod)> {
     let of = |policy: &'_ Policy, pod: &Pod| pod.namespace == policy.namespace && pod.app == policy.app;
     let each =
         move |policy| plan.pods.iter().filter(move |pod| of(policy, pod)).map(move |pod| (policy, pod));
-    plan.policies().into_iter().flat_map(each)
+    plan.enforced().into_iter().flat_map(each)
 }
 
 /// Everybody whom a policy lets talk, and on which port.

@@ -172,6 +172,9 @@ pub struct PolicyJudgement {
     /// Why it passes whatever policies say, or why nobody can say: a sentence for people. Empty otherwise.
     #[prost(string, tag = "4")]
     pub why: ::prost::alloc::string::String,
+    /// Where it is denied, what would let it pass: a sentence for people.
+    #[prost(string, tag = "5")]
+    pub remedy: ::prost::alloc::string::String,
 }
 impl ::prost::Name for PolicyJudgement {
     const NAME: &'static str = "PolicyJudgement";
@@ -225,6 +228,7 @@ impl ::prost::Name for PolicyOpinion {
 /// Policies say one thing, and the packets did another.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyDisagreement {
+    /// Unspecified: what both directions say together.
     #[prost(enumeration = "PolicyDirection", tag = "1")]
     pub direction: i32,
     #[prost(enumeration = "PolicyConflict", tag = "2")]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use weir_proto::flow::{Endpoint, Flow, Service, TrafficDirection, Verdict};
 use weir_proto::place::{NodeHash, Place as WirePlace};
 use weir_proto::weir::v1::{
-    Connection, ConnectionState, Evidence, FlowDetail, Nat, NatSource, Observation, PolicyDirection,
-    PolicyDisagreement,
+    Connection, ConnectionState, Evidence, FlowDetail, Nat, NatSource, Observation, PolicyConflict,
+    PolicyDirection, PolicyDisagreement, PolicyRuling,
 };
 
 use super::{Row, Sighting};
@@ -319,7 +319,11 @@ fn policies(joined: &mut Flow, flows: &[Flow]) {
     };
     let clients_first: Vec<&FlowDetail> = flows.iter().filter_map(|flow| flow.weir.as_ref()).collect();
     let servers_first: Vec<&FlowDetail> = clients_first.iter().rev().copied().collect();
-    let sides = [(PolicyDirection::Egress, clients_first), (PolicyDirection::Ingress, servers_first)];
+    let sides = [
+        (PolicyDirection::Egress, &clients_first),
+        (PolicyDirection::Ingress, &servers_first),
+        (PolicyDirection::Unspecified, &servers_first),
+    ];
     (detail.policies, detail.disagreements) = (Vec::new(), Vec::new());
     for (direction, told) in sides {
         let judged = told.iter().flat_map(|told| &told.policies).find(|it| it.direction() == direction);
@@ -330,6 +334,10 @@ fn policies(joined: &mut Flow, flows: &[Flow]) {
                 detail.disagreements.push(disagreement.clone());
             }
         }
+    }
+    // A node that judges one direction alone cannot know that the other one denies it.
+    if detail.policies.iter().any(|it| it.ruling() == PolicyRuling::Denied) {
+        detail.disagreements.retain(|it| it.conflict() != PolicyConflict::AllowedButDropped);
     }
 }
 

@@ -73,7 +73,9 @@ fn lack(status: &Status) -> Option<Lack> {
     }
     match status.code() {
         Code::FailedPrecondition => Some(Lack::Cluster),
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Some(Lack::Answer),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => {
+            Some(Lack::Answer)
+        }
         Code::Unimplemented => Some(Lack::Method),
         _ => None,
     }

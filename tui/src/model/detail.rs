@@ -43,8 +43,9 @@ pub fn lines(opened: &Opened, output: &Output, zone: &TimeZone) -> Vec<Line> {
     };
     let mut lines = ends(connection, flow, detail, output);
     lines.extend(verdict(flow, detail, zone));
-    lines.extend(policy::then(flow));
-    lines.extend(policy::now(&opened.asked));
+    let then = policy::then(flow);
+    let now = policy::now(&opened.asked, &then);
+    lines.extend(then.into_iter().chain(now));
     lines.push(line("", "", Tone::Plain));
     lines.extend(hops::way(connection));
     lines.extend(hops::of(connection, zone));

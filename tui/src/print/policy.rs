@@ -70,7 +70,15 @@ pub fn judgement(judgement: &PolicyJudgement, pod: &str) -> Vec<PolicyLine> {
         let _ = write!(head, "{separator}{}", escape(&judgement.why));
     }
     let opinions = judgement.opinions.iter().map(|one| opinion(one, judgement.direction()));
-    std::iter::once(PolicyLine::new(0, head, tone)).chain(opinions).collect()
+    let remedy = Some(&judgement.remedy).filter(|remedy| !remedy.is_empty());
+    let remedy = remedy.map(|remedy| PolicyLine::new(1, advice(remedy), Tone::Host));
+    std::iter::once(PolicyLine::new(0, head, tone)).chain(opinions).chain(remedy).collect()
+}
+
+/// What would help.
+#[must_use]
+pub fn advice(sentence: &str) -> String {
+    format!("advice: {}", escape(sentence))
 }
 
 /// The name of a direction.

@@ -5,8 +5,11 @@
 
 mod endpoints;
 mod field;
+mod foreign;
 mod node;
 mod pod;
+mod policy;
+mod selector;
 mod service;
 mod wire;
 
@@ -15,7 +18,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::object::Object;
+use crate::object::{ForeignKind, Object};
 pub(crate) use field::FieldError;
 
 /// apiVersion and kind, as an object states them; either may be empty.
@@ -83,7 +86,33 @@ const OBJECTS: &[(&str, &str, Convert)] = &[
     ("networking.k8s.io/v1", "ServiceCIDR", |value| typed(value, service::service_cidr)),
     ("apps/v1", "ReplicaSet", |value| typed(value, pod::replica_set)),
     ("batch/v1", "Job", |value| typed(value, pod::job)),
+    ("networking.k8s.io/v1", "NetworkPolicy", |value| typed(value, policy::network_policy)),
+    ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", |value| {
+        typed(value, |policy| foreign::admin(policy, ForeignKind::AdminNetworkPolicy))
+    }),
+    ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy", |value| {
+        typed(value, |policy| foreign::admin(policy, ForeignKind::BaselineAdminNetworkPolicy))
+    }),
+    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", CLUSTER_NETWORK_POLICY),
+    ("policy.networking.k8s.io/v1beta1", "ClusterNetworkPolicy", CLUSTER_NETWORK_POLICY),
+    ("cilium.io/v2", "CiliumNetworkPolicy", |value| {
+        typed(value, |policy| foreign::cilium(policy, ForeignKind::CiliumNetworkPolicy))
+    }),
+    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy", |value| {
+        typed(value, |policy| foreign::cilium(policy, ForeignKind::CiliumClusterwideNetworkPolicy))
+    }),
+    ("crd.projectcalico.org/v1", "NetworkPolicy", CALICO_NETWORK_POLICY),
+    ("projectcalico.org/v3", "NetworkPolicy", CALICO_NETWORK_POLICY),
+    ("crd.projectcalico.org/v1", "GlobalNetworkPolicy", CALICO_GLOBAL_NETWORK_POLICY),
+    ("projectcalico.org/v3", "GlobalNetworkPolicy", CALICO_GLOBAL_NETWORK_POLICY),
 ];
+
+const CLUSTER_NETWORK_POLICY: Convert =
+    |value| typed(value, |policy| foreign::admin(policy, ForeignKind::ClusterNetworkPolicy));
+const CALICO_NETWORK_POLICY: Convert =
+    |value| typed(value, |policy| foreign::calico(policy, ForeignKind::CalicoNetworkPolicy));
+const CALICO_GLOBAL_NETWORK_POLICY: Convert =
+    |value| typed(value, |policy| foreign::calico(policy, ForeignKind::CalicoGlobalNetworkPolicy));
 
 /// The object, or none if its kind is not looked at.
 pub(crate) fn object_of(name: &TypeName, value: Value) -> Result<Option<Object>, FieldError> {

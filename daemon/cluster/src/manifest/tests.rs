@@ -1,5 +1,9 @@
 //! Manifests as people have them: kubectl's forms, hand-written ones, and the many ways to be broken.
 
+mod changes;
+mod foreign;
+mod policies;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -127,10 +131,16 @@ fn a_list_of_kubectl_answers_look_ups() {
     let snapshot = load(KUBECTL_LIST).unwrap();
     assert_eq!(
         names(&snapshot),
-        ["Pod shop/web-5d9f-x", "Service shop/web", "EndpointSlice shop/web-abc", "Node node-a"]
+        [
+            "Pod shop/web-5d9f-x",
+            "Service shop/web",
+            "EndpointSlice shop/web-abc",
+            "Node node-a",
+            "NetworkPolicy shop/deny"
+        ]
     );
     let ignored: Vec<_> = snapshot.ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
-    assert_eq!(ignored, [("apps/v1 Deployment", 1), ("networking.k8s.io/v1 NetworkPolicy", 1)]);
+    assert_eq!(ignored, [("apps/v1 Deployment", 1)]);
 
     let mut cluster = Cluster::default();
     cluster.replace(snapshot.objects, UnixNanos::from_nanos(7));
@@ -400,53 +410,4 @@ fn the_same_object_twice_is_fine_and_a_contradiction_is_not() {
         "manifests contradict each other: Pod shop/web-1 in a.yaml, document 1 differs from that in \
          b.yaml, document 2; remove one"
     );
-}
-
-#[test]
-fn a_change_is_told_once_it_has_come_to_rest() {
-    let (_folder, paths) = files(&[("cluster.yaml", POD)]);
-    let path = paths[0].clone();
-    let mut manifests = ManifestFiles::new(paths);
-    manifests.load().unwrap();
-    assert_eq!(manifests.poll().unwrap(), None);
-
-    fs::write(&path, format!("{POD}---\napiVersion: v1\nkind: Na")).unwrap();
-    assert_eq!(manifests.poll().unwrap(), None, "not at rest yet");
-    fs::write(&path, format!("{POD}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n"))
-        .unwrap();
-    assert_eq!(manifests.poll().unwrap(), None, "changed again");
-    let snapshot = manifests.poll().unwrap().unwrap();
-    assert_eq!(names(&snapshot), ["Pod shop/web-1", "Namespace shop"]);
-    assert_eq!(manifests.poll().unwrap(), None);
-}
-
-#[test]
-fn a_bad_change_is_told_once_and_a_good_one_after_it_is_read() {
-    let (folder, paths) = files(&[("cluster.yaml", POD)]);
-    let path = paths[0].clone();
-    let mut manifests = ManifestFiles::new(paths);
-    manifests.load().unwrap();
-    let mut change = |to: Option<&str>| {
-        match to {
-            Some(text) => {
-                // As a ConfigMap is changed: another file takes the name.
-                fs::write(folder.path().join("new"), text).unwrap();
-                fs::rename(folder.path().join("new"), &path).unwrap();
-            }
-            None => fs::remove_file(&path).unwrap(),
-        }
-        assert_eq!(manifests.poll().unwrap(), None);
-        let told = manifests.poll();
-        assert_eq!(manifests.poll().unwrap(), None, "told once");
-        told
-    };
-    assert!(matches!(change(Some("kind: [")), Err(ManifestError::Syntax { .. })));
-    assert!(matches!(change(Some("")), Err(ManifestError::Empty { .. })));
-    assert!(matches!(change(None), Err(ManifestError::Unreadable { .. })));
-    assert_eq!(change(Some(POD)).unwrap().unwrap().objects.len(), 1);
-    // Written again without a difference: nothing to tell.
-    assert_eq!(change(Some(POD)).unwrap(), None);
-    // Back as it was after it could not be read: told, since the error was.
-    assert!(matches!(change(None), Err(ManifestError::Unreadable { .. })));
-    assert_eq!(change(Some(POD)).unwrap().unwrap().objects.len(), 1);
 }

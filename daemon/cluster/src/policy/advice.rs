@@ -109,6 +109,14 @@ impl Cluster {
         Explanation { judgements, advice }
     }
 
+    /// What would let a denied direction pass.
+    #[must_use]
+    pub fn remedy(&self, question: &Question, judgement: &Judgement) -> Option<Advice> {
+        let hearing = Hearing::of_question(self, question, judgement.direction)?;
+        let asked = hearing.asked_of_the_peer()?;
+        (judgement.ruling == Ruling::Denied).then(|| would_allow(judgement, &asked))
+    }
+
     fn advice(&self, question: &Question, judgement: &Judgement) -> Vec<Advice> {
         let mut advice = Vec::new();
         match judgement.ruling {

@@ -237,6 +237,7 @@ pub(super) fn is_in_namespace(namespaces: Option<&Matcher>, pod: &Subject, own: 
         Some(namespaces) if pod.namespace_is_known || namespaces.asks_only(NAMESPACE_NAME) => {
             namespaces.matches(&pod.namespace_labels)
         }
+        Some(namespaces) if !namespaces.matches_in(NAMESPACE_NAME, &pod.namespace_labels) => false,
         Some(_) => return Answer::Maybe(Undecidable::UnknownNamespace(Arc::clone(&pod.namespace))),
     };
     if is { Answer::Yes } else { Answer::No }
@@ -282,9 +283,14 @@ impl Asked<'_> {
         let is = match &port.port {
             PortMatch::Every => true,
             PortMatch::Numbers(numbers) => numbers.contains(&self.port),
-            PortMatch::Named(name) => {
-                self.port_of.and_then(|pod| pod.port(self.protocol, name)) == Some(self.port)
-            }
+            PortMatch::Named(name) => match self.port_of {
+                Some(pod) => pod.port(self.protocol, name) == Some(self.port),
+                // Whoever is there may call its port so.
+                None if self.party.endpoint.kind == EndpointKind::Unmanaged => {
+                    return Answer::Maybe(Undecidable::UnknownPeer(self.party.address));
+                }
+                None => false,
+            },
         };
         if is { Answer::Yes } else { Answer::No }
     }

@@ -15,6 +15,8 @@ use crate::{Cluster, Endpoint, EndpointKind, Protocol, UnixNanos};
 /// How much is told of the policies that do not let a connection pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
+    /// Nothing, and of those that do as little.
+    Nothing,
     /// Nothing where others let it pass.
     IfItMatters,
     Always,
@@ -34,6 +36,12 @@ impl Cluster {
         self.asked(question, direction, Told::Always)
     }
 
+    /// The result alone, for who asks about many: which policies brought it about is not told.
+    #[must_use]
+    pub fn ruling(&self, question: &Question, direction: Direction) -> Option<Ruling> {
+        self.heard(question, direction, Told::Nothing).map(|(_, (ruling, _))| ruling)
+    }
+
     /// Whether anything that the judgement rests on became different in that time: the policies that select the pod, the pod,
     /// or the other end.
     #[must_use]
@@ -51,17 +59,32 @@ impl Cluster {
             || judged.is_some_and(|pod| self.policies.changed_within(pod, from, until))
     }
 
+    /// Before it, another pod may have had the address, or other policies held.
+    fn judged_exactly_since(&self) -> UnixNanos {
+        self.policies.history().exact_since.max(self.addresses.size().exact_since)
+    }
+
     fn asked(&self, question: &Question, direction: Direction, told: Told) -> Option<Judgement> {
+        let (pod, (ruling, opinions)) = self.heard(question, direction, told)?;
+        Some(Judgement { direction, pod: Arc::clone(pod), ruling, opinions })
+    }
+
+    fn heard(
+        &self,
+        question: &Question,
+        direction: Direction,
+        told: Told,
+    ) -> Option<(&Arc<Endpoint>, Result)> {
         let pod = self.owner(question.judged(direction), question.at);
         let subject = pod.subject.as_ref()?;
-        let (ruling, opinions) = match self.policies.selecting(subject, question.at) {
-            _ if question.at < self.policies.history().exact_since => too_old(),
+        let result = match self.policies.selecting(subject, question.at) {
+            _ if question.at < self.judged_exactly_since() => too_old(),
             None => (Ruling::Open, Vec::new()),
             Some(selecting) => {
                 Hearing { cluster: self, question, direction, pod, subject, told }.of(selecting)
             }
         };
-        Some(Judgement { direction, pod: Arc::clone(pod), ruling, opinions })
+        Some((pod, result))
     }
 }
 
@@ -124,7 +147,8 @@ impl<'a> Hearing<'a> {
         let Question { client, client_behind, server, called, .. } = *self.question;
         match self.direction {
             Direction::Egress => {
-                let called = (called.ip() != server.ip()).then_some(called.ip());
+                let called = called.ip().to_canonical();
+                let called = (called != server.ip().to_canonical()).then_some(called);
                 self.heard(selecting, server.ip(), called)
             }
             Direction::Ingress if client == client_behind => self.heard(selecting, client, None),
@@ -179,7 +203,22 @@ impl<'a> Hearing<'a> {
         Asked { party, protocol, port: self.question.server.port(), port_of }
     }
 
+    fn alone(&self, selecting: &Selecting, asked: &Asked<'_>) -> Ruling {
+        let mut ruling = Ruling::Denied;
+        for policy in selecting.about(self.direction) {
+            match policy.allowance(self.direction, asked) {
+                Ok(Some(_)) => return Ruling::Allowed,
+                Err(why) if ruling == Ruling::Denied => ruling = Ruling::Undecidable(why),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        ruling
+    }
+
     fn opinions(&self, selecting: &Selecting, asked: &Asked<'_>) -> Result {
+        if self.told == Told::Nothing {
+            return (self.alone(selecting, asked), Vec::new());
+        }
         let (mut ruling, mut others) = (Ruling::Denied, 0);
         let mut opinions = Vec::new();
         let opinion =

@@ -69,12 +69,23 @@ impl Matcher {
 
     /// Whether all of it holds for these labels.
     pub(crate) fn matches(&self, labels: &LabelSet) -> bool {
-        self.0.iter().all(|condition| holds(&condition.operator, labels.get(condition.hash, &condition.key)))
+        self.0.iter().all(|condition| condition.holds(labels))
+    }
+
+    /// Whether what it asks of this one label holds.
+    pub(crate) fn matches_in(&self, key: &str, labels: &LabelSet) -> bool {
+        self.0.iter().all(|condition| *condition.key != *key || condition.holds(labels))
     }
 
     /// Whether it asks for no label but this one.
     pub(crate) fn asks_only(&self, key: &str) -> bool {
         self.0.iter().all(|condition| *condition.key == *key)
+    }
+}
+
+impl Condition {
+    fn holds(&self, labels: &LabelSet) -> bool {
+        holds(&self.operator, labels.get(self.hash, &self.key))
     }
 }
 

@@ -45,6 +45,26 @@ pub enum Miss {
     },
 }
 
+impl Miss {
+    /// The rule that came nearest.
+    #[must_use]
+    pub const fn rule(&self) -> Option<usize> {
+        match self {
+            Self::NoRule => None,
+            Self::Port { rule, .. } | Self::Peer { rule, .. } | Self::Both { rule } => Some(*rule),
+        }
+    }
+
+    /// The peer of it that came nearest, where that is known.
+    #[must_use]
+    pub const fn peer(&self) -> Option<usize> {
+        match self {
+            Self::Peer { peer, .. } => Some(*peer),
+            Self::NoRule | Self::Port { .. } | Self::Both { .. } => None,
+        }
+    }
+}
+
 /// A mistake that is often made with ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortMistake {

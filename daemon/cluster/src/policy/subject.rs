@@ -17,11 +17,11 @@ pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Hash of what decides which policies select a pod: namespace, labels, and the namespace's labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Class(u128);
+pub struct Class(u128);
 
-/// What policies ask of a pod.
+/// What policies ask of a pod. Made by the cluster alone.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Subject {
+pub struct Subject {
     pub(super) class: Class,
     pub(super) namespace: Arc<str>,
     pub(super) labels: LabelSet,

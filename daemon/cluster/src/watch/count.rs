@@ -32,7 +32,7 @@ pub(super) struct Counters {
     pub(super) failures: AtomicU64,
     pub(super) unreadable: AtomicU64,
     /// By resource.
-    troubles: Mutex<BTreeMap<&'static str, String>>,
+    troubles: Mutex<BTreeMap<String, String>>,
 }
 
 impl Counters {
@@ -43,18 +43,24 @@ impl Counters {
     /// Says what is wrong with a kind, and logs it if it is news.
     pub(super) fn trouble(&self, kind: &Kind, sentence: String) {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.get(kind.plural) != Some(&sentence) {
+        let resource = kind.resource();
+        if troubles.get(&resource) != Some(&sentence) {
             tracing::warn!("{sentence}");
-            troubles.insert(kind.plural, sentence);
+            troubles.insert(resource, sentence);
         }
     }
 
     /// Takes back what was said of a kind.
     pub(super) fn settle(&self, kind: &Kind) {
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        if troubles.remove(kind.plural).is_some() {
+        if self.forget(kind) {
             tracing::info!("{} are watched again", kind.resource());
         }
+    }
+
+    /// The server has no such kind (any more): nothing is wrong with it. False if nothing was.
+    pub(super) fn forget(&self, kind: &Kind) -> bool {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.remove(&kind.resource()).is_some()
     }
 
     pub(super) fn troubles(&self) -> Vec<String> {

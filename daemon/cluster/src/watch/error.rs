@@ -62,6 +62,12 @@ pub(super) fn then(error: &watcher::Error, kind: &Kind) -> Then {
     }
 }
 
+/// Whether the server would not list it for us.
+pub(super) fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(_))
+        && status_of(error).is_some_and(|status| status.code == 403)
+}
+
 /// What a server says that is younger than what is asked for, as after a restore
 /// (`k8s.io/apimachinery/pkg/api/errors`, `NewTimeoutError` with the cause `ResourceVersionTooLarge`).
 fn is_of_the_future(status: &Status) -> bool {

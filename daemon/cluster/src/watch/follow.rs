@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use tokio::sync::mpsc::Sender;
 
 use super::count::Counters;
-use super::error::{Then, then, words};
+use super::error::{Then, is_refused, then, words};
 use super::kind::{Absent, Kind};
 use super::watched::Watched;
 use super::{Batch, Settings};
@@ -59,27 +59,31 @@ impl Follower {
         }
     }
 
-    /// What is done while the server does not have the kind; after a while it is looked for again.
+    /// What is done while the server does not have the kind: what stands in for it is followed, the first that there is, or
+    /// nothing. After a while the kind itself is looked for again.
     async fn without(&self, kind: &'static Kind, substituted: &mut Option<ObjectKind>) -> Left {
         let again = tokio::time::sleep(self.settings.absent_retry);
-        let Absent::Instead(other) = kind.absent else {
-            let sent = self.send(vec![Change::Only(kind.object, HashSet::new())], Some(kind.object)).await;
-            if sent == Some(Left::Unwanted) {
-                return Left::Unwanted;
-            }
-            again.await;
-            return Left::Relist;
-        };
-        *substituted = Some(other.object);
         tokio::pin!(again);
-        loop {
+        let mut absent = kind;
+        while let Absent::Instead(other) = absent.absent {
+            // Another version of the same is the same: its own list ends what was there before.
+            let differs = other.object != kind.object;
+            *substituted = differs.then_some(other.object);
             tokio::select! {
                 () = &mut again => return Left::Relist,
-                left = self.follow(other, kind.object, Some(kind.object)) => if left == Left::Unwanted {
-                    return left;
+                left = self.follow(other, kind.object, differs.then_some(kind.object)) => match left {
+                    Left::Unwanted => return left,
+                    Left::Absent => absent = other,
+                    Left::Relist => {}
                 },
             }
         }
+        let sent = self.send(vec![Change::Only(kind.object, HashSet::new())], Some(kind.object)).await;
+        if sent == Some(Left::Unwanted) {
+            return Left::Unwanted;
+        }
+        again.await;
+        Left::Relist
     }
 
     /// One watcher's events, until it must be left. Its list counts as that of `listed`, and ends what there is of the kind
@@ -120,17 +124,24 @@ impl Following<'_> {
         let mut gathered = Gathered::new(self.kind);
         while let Some(chunk) = chunks.next().await {
             let mut left = None;
+            let mut refused = false;
             for event in chunk {
                 match event {
                     Ok(event) => left = gathered.take(event, counters).or(left),
-                    Err(error) => left = self.failed(&error).or(left),
+                    Err(error) => {
+                        refused |= is_refused(&error);
+                        left = self.failed(&error).or(left);
+                    }
                 }
             }
             let mut changes = std::mem::take(&mut gathered.changes);
-            let listed = std::mem::take(&mut gathered.listed).then_some(self.listed);
-            if listed.is_some() {
+            let listed = std::mem::take(&mut gathered.listed);
+            if listed {
                 changes.extend(self.ends.map(|kind| Change::Only(kind, HashSet::new())));
             }
+            // What can be done without and may not be listed is not waited for.
+            let done = listed || refused && self.kind.is_optional();
+            let listed = done.then_some(self.listed);
             if let Some(left) = self.follower.send(changes, listed).await.or(left) {
                 return left;
             }
@@ -142,6 +153,7 @@ impl Following<'_> {
         let Self { follower: Follower { counters, .. }, kind, .. } = self;
         match then(error, kind) {
             Then::Absent => {
+                counters.forget(kind);
                 tracing::info!("the API server has no {}", kind.resource());
                 Some(Left::Absent)
             }

@@ -201,7 +201,7 @@ fn told_to_wait(answer: &Response<Body>) -> Option<Duration> {
 }
 
 fn is_of(uri: &Uri, kind: &Kind) -> bool {
-    uri.path().rsplit_once('/').is_some_and(|(_, last)| last == kind.plural)
+    uri.path().ends_with(&kind.path())
 }
 
 fn jitter(random: &RandomState, now: Instant) -> f64 {

@@ -8,7 +8,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 
 use super::error::{Then, then, words};
-use super::kind::{Absent, KINDS, Kind};
+use super::kind::{KINDS, Kind};
 use super::watched::Watched;
 use super::{Server, WatchError};
 
@@ -35,11 +35,14 @@ pub async fn probe(server: Server) -> Result<Vec<Probe>, WatchError> {
 
 /// The kind, or what stands in for it.
 async fn probed(client: &Client, kind: &'static Kind) -> Probe {
-    let first = of_kind(client, kind).await;
-    match (&first.outcome, kind.absent) {
-        (Ok(false), Absent::Instead(other)) => of_kind(client, other).await,
-        _ => first,
+    let mut probe = of_kind(client, kind).await;
+    for other in kind.candidates().skip(1) {
+        if probe.outcome != Ok(false) {
+            break;
+        }
+        probe = of_kind(client, other).await;
     }
+    probe
 }
 
 async fn of_kind(client: &Client, kind: &'static Kind) -> Probe {

@@ -5,6 +5,7 @@
 
 mod faults;
 mod load;
+mod policies;
 mod random;
 mod server;
 
@@ -95,7 +96,7 @@ impl Watching {
     fn expected(&self) -> BTreeMap<ObjectKey, Object> {
         let objects = with_substitutes().flat_map(|kind| {
             let name = TypeName::new(&kind.api_version(), kind.kind);
-            let of_kind = self.server.objects(kind.plural);
+            let of_kind = self.server.objects(server::name(kind));
             of_kind.into_iter().filter_map(move |value| object_of(&name, value).ok().flatten())
         });
         objects.map(|object| (object.key(), object)).collect()
@@ -132,7 +133,12 @@ fn bare(namespace: &str, name: &str) -> Value {
     json!({ "metadata": { "name": name, "namespace": namespace, "labels": { "team": "shop" } } })
 }
 
-/// One of every kind, and enough pods for three pages.
+fn network_policy(name: &str) -> Value {
+    json!({ "metadata": { "name": name, "namespace": "shop", "generation": 1 },
+            "spec": { "podSelector": {}, "policyTypes": ["Ingress"] } })
+}
+
+/// One of every kind that every server has, and enough pods for three pages.
 async fn shop() -> Server {
     let server = Server::start().await;
     server.put("namespaces", json!({ "metadata": { "name": "shop", "labels": { "team": "shop" } } }));
@@ -162,6 +168,7 @@ async fn shop() -> Server {
         json!([{ "kind": "Deployment", "name": "web", "controller": true }]);
     server.put("replicasets", replica_set);
     server.put("jobs", bare("shop", "nightly"));
+    server.put("networkpolicies", network_policy("deny"));
     for number in 1..=7 {
         server.put("pods", pod(&format!("web-{number}"), &format!("10.244.1.{number}")));
     }
@@ -207,8 +214,8 @@ async fn what_nobody_takes_is_not_asked_for() {
     watching.until_told("the queue is full", |this| this.changes.waiting() == QUEUE).await;
     let events = watching.watch.stats().events;
     // In the queue, in the hand of each kind's task, and what was listed.
-    let held = u64::try_from((QUEUE + 2) * BATCH).unwrap() + 14;
+    let held = u64::try_from((QUEUE + 2) * BATCH).unwrap() + 15;
     assert!(events <= held, "{events} of 10000");
     watching.until_equal().await;
-    assert_eq!(watching.watch.stats().events, 10_014);
+    assert_eq!(watching.watch.stats().events, 10_015);
 }

@@ -135,7 +135,17 @@ impl World {
             let mut fresh = Enricher::new(settings.clone()).unwrap();
             assert_nothing_stays(&flow, fresh.enrich(&event, interfaces, cluster));
             flows.push(flow);
+            while let Some(verdict) = enricher.verdict() {
+                flows.push(verdict);
+            }
         });
+    }
+
+    /// The cluster's objects are such, from that time on.
+    pub(super) fn knows(&mut self, objects: impl IntoIterator<Item = Object>, at: UnixNanos) {
+        for object in objects {
+            self.cluster.apply(object, at);
+        }
     }
 
     fn seen(&mut self, device: usize, direction: Direction, tuple: Tuple, transport: Transport<'_>) {
@@ -288,6 +298,15 @@ impl World {
     pub(super) fn wait_ms(&mut self, millis: u64) {
         self.now += millis * 1_000_000;
         let now = UnixNanos::from_nanos(self.now);
+        while let Some(due) = self.enricher.review_due(now) {
+            self.feed(|tracker, sink| tracker.advance(due, sink));
+            while let Some(id) = self.enricher.to_review(due) {
+                let Some(connection) = self.tracker.find(id) else { continue };
+                if self.enricher.contradicts(connection, due, &self.cluster) {
+                    self.feed(|tracker, sink| tracker.tell_again(id, sink));
+                }
+            }
+        }
         self.feed(|tracker, sink| tracker.advance(now, sink));
     }
 
@@ -406,8 +425,14 @@ fn slice(service: &str, addresses: &[&str]) -> Object {
 }
 
 /// A flow is written over the one before: it is as if it were the first, but for its place and for names that others told.
+/// But for what is remembered on purpose: names, and what policies said.
 fn assert_nothing_stays(flow: &Flow, first: &Flow) {
+    let mut weir = first.weir.clone();
+    if let (Some(weir), Some(told)) = (&mut weir, &flow.weir) {
+        (weir.policies, weir.disagreements) = (told.policies.clone(), told.disagreements.clone());
+    }
     let told = Flow {
+        weir,
         uuid: flow.uuid.clone(),
         time: flow.time,
         source_names: flow.source_names.clone(),

@@ -74,6 +74,7 @@ pub(super) fn node(ring: Arc<Ring>, clock: Clock) -> (Node, watch::Sender<Vec<Pe
         ring,
         status: Arc::default(),
         peers: list,
+        asker: crate::serve::questions().0,
     };
     (node, peers)
 }

@@ -1,5 +1,5 @@
-//! Calls that a policy forbids, at the callee's node and at the caller's: stopped, and the rule named as the kernel's packet
-//! log names it.
+//! Calls that a policy forbids, at the callee's node and at the caller's: stopped, by which rule and for what reason of the
+//! kernel's, denied by which policy, and what would allow it. And calls that a policy forbids and nobody stops.
 
 use std::time::Duration;
 
@@ -7,16 +7,19 @@ use anyhow::{Context, Result};
 use weir_proto::weir::v1::Observation;
 
 use super::Scene;
-use super::row::Row;
+use super::row::{NOTHING, Row};
 use crate::command::output;
 use crate::curl::Call;
 use crate::kinds::Rules;
 use crate::netns::Netns;
-use crate::plan::{Family, Policy, Role, Service};
+use crate::plan::{Direction, Family, Policy, Role, Service};
 use crate::policies;
 use crate::report::Report;
 
 pub const NAME: &str = "denied call";
+const NOT_ENFORCED: &str = "denied, delivered";
+/// How the kernel calls what its rules drop (include/net/dropreason-core.h).
+const DROPPED_BY_A_RULE: &str = "NETFILTER_DROP";
 
 /// Longer than the first SYN's retransmission after 1 s.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -26,7 +29,28 @@ const TIMED_OUT: u16 = 28;
 pub async fn check(scene: &Scene<'_>, family: Family, report: &mut Report) -> Result<()> {
     let plan = scene.plan;
     denied(scene, family, report, Role::Denied, &plan.api, &plan.api_policy).await?;
-    denied(scene, family, report, Role::Restricted, &plan.store, &plan.egress_policy).await
+    denied(scene, family, report, Role::Restricted, &plan.store, &plan.egress_policy).await?;
+    delivered(scene, family, report).await
+}
+
+/// A policy that no rule enforces: denied, delivered, and told as a contradiction.
+async fn delivered(scene: &Scene<'_>, family: Family, report: &mut Report) -> Result<()> {
+    let plan = scene.plan;
+    let (caller, policy) = (plan.pod(Role::Checker), &plan.forgotten_policy);
+    let target = plan.pod(Role::Second).at(family, plan.headless.target());
+    let (port, curl) = scene.call(scene.world.pod(Role::Checker)?, Call::bytes(target, 1)).await?;
+    let rows = scene
+        .rows(caller.address(family), &[port], |row| {
+            Row::of(row).is_ok_and(|row| !row.detail.disagreements.is_empty())
+        })
+        .await?;
+    let row = Row::find(&rows, port)?;
+    let mut about = report.about(NOT_ENFORCED, format!("{} from port {port}", caller.path()));
+    about.equal("curl's exit code", curl.exit, "curl", 0);
+    about.equal("verdict", row.verdict(), "curl", "FORWARDED");
+    about.equal("denied by", row.denied_by(), "manifest", policy.path());
+    about.equal("disagreement", row.disagreements(), "rules", "POLICY_CONFLICT_DENIED_BUT_DELIVERED");
+    Ok(())
 }
 
 async fn denied(
@@ -45,7 +69,12 @@ async fn denied(
 
     let rows = scene
         .rows(caller.address(family), &[port], |row| {
-            Row::of(row).is_ok_and(|row| !row.detail.rule_names.is_empty())
+            let is_told = |row: Row<'_>| {
+                !row.detail.rule_names.is_empty()
+                    && !row.detail.kernel_drops.is_empty()
+                    && row.denied_by() != NOTHING
+            };
+            Row::of(row).is_ok_and(is_told)
         })
         .await?;
     let mut about = report.about(NAME, format!("{} from port {port}", caller.path()));
@@ -61,6 +90,16 @@ async fn denied(
     let counted = after.saturating_sub(before);
     let said = format!("at most {counted}");
     about.holds("packets logged", packets, "rule's counter", said, packets > 0 && packets <= counted);
+    about.equal("denied by", row.denied_by(), "manifest", policy.path());
+    let remedy = row.remedy();
+    let (direction, port) = match policy.direction {
+        Direction::Ingress => ("ingress", service.target()),
+        Direction::Egress => ("egress", service.target()),
+    };
+    let says = remedy.contains(direction) && remedy.contains(&format!("TCP {port}"));
+    about.holds("what would allow it", remedy, "plan", format!("{direction} on TCP {port}"), says);
+    about.equal("kernel's reason", row.kernel_reasons(), "rules", DROPPED_BY_A_RULE);
+    about.equal("disagreement", row.disagreements(), "rules", NOTHING);
     about.equal("evidence", row.has_evidence(Observation::Logged), "rule's counter", counted > 0);
     Ok(())
 }

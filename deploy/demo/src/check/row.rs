@@ -1,10 +1,13 @@
 //! One row of weir's answer, read field by field as text that can be compared. What weir did not say reads as "-".
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use weir_proto::flow::layer4::Protocol;
 use weir_proto::flow::{Endpoint, Flow, Verdict};
 use weir_proto::weir::v1::{
-    Connection, ConnectionState, Counters, Encapsulation, FlowDetail, Nat, Observation, PathPoint, Role,
+    Connection, ConnectionState, Counters, Encapsulation, FlowDetail, Nat, Observation, PathPoint,
+    PolicyRuling, Role,
 };
 
 /// What stands for something that weir did not say.
@@ -16,6 +19,11 @@ pub struct Row<'a> {
     pub connection: &'a Connection,
     pub flow: &'a Flow,
     pub detail: &'a FlowDetail,
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { NOTHING.to_owned() } else { parts.join(",") }
 }
 
 /// Client's port, 0 where there is none.
@@ -106,6 +114,29 @@ impl<'a> Row<'a> {
         points.sort_by_key(|point| point.first.map(|at| (at.seconds, at.nanos)));
         let told: Vec<String> = points.into_iter().map(step).collect();
         told.join(" > ")
+    }
+
+    /// The policies that deny it, by weir's evaluation.
+    pub fn denied_by(&self) -> String {
+        let denied = self.detail.policies.iter().filter(|it| it.ruling() == PolicyRuling::Denied);
+        let names = denied.flat_map(|it| &it.opinions).map(|it| format!("{}/{}", it.namespace, it.name));
+        joined(names)
+    }
+
+    /// What would let it pass.
+    pub fn remedy(&self) -> String {
+        joined(self.detail.policies.iter().map(|it| it.remedy.clone()).filter(|it| !it.is_empty()))
+    }
+
+    /// Where policies and packets contradict each other.
+    pub fn disagreements(&self) -> String {
+        joined(self.detail.disagreements.iter().map(|it| it.conflict().as_str_name().to_owned()))
+    }
+
+    /// The kernel's reasons for what it dropped of it, each once: it may have done so at several places.
+    pub fn kernel_reasons(&self) -> String {
+        let reasons: BTreeSet<_> = self.detail.kernel_drops.iter().map(|it| it.reason.clone()).collect();
+        joined(reasons.into_iter())
     }
 
     pub fn total(&self) -> Counters {

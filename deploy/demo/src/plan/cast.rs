@@ -35,7 +35,7 @@ impl Plan {
         let cast = Cast::draw(draw);
         let pods = cast.pods(draw, &near, &far);
         let services = cast.services(draw, &ranges);
-        let (api_policy, egress_policy) = cast.policies(&services);
+        let [api_policy, egress_policy, forgotten_policy] = cast.policies(&services);
         let [api, store, dns, empty, headless, session, primary, agent, edge] = services;
         let ended_pod = ended(draw, &pods, &cast);
         Self {
@@ -58,6 +58,7 @@ impl Plan {
             agent,
             edge,
             api_policy,
+            forgotten_policy,
             egress_policy,
             ended_pod,
             external_names: draw.several(EXTERNAL, 2).into_iter().map(str::to_owned).collect(),
@@ -115,6 +116,8 @@ fn draw_nodes(draw: &mut Draw) -> (Node, Node, Ranges) {
 struct Cast {
     front: String,
     back: String,
+    /// Where the StatefulSet is, whose policy nobody enforces.
+    side: String,
     client: String,
     checker: String,
     denied: String,
@@ -128,7 +131,8 @@ struct Cast {
 
 impl Cast {
     fn draw(draw: &mut Draw) -> Self {
-        let namespaces = draw.several(NAMESPACES, 2);
+        let namespaces = draw.several(NAMESPACES, 3);
+        let namespace = |at: usize, other: &str| namespaces.get(at).copied().unwrap_or(other).to_owned();
         let mut one =
             |list: &[&'static str]| draw.several(list, 1).first().copied().unwrap_or("app").to_owned();
         Self {
@@ -141,14 +145,15 @@ impl Cast {
             empty: one(EMPTY),
             set: one(SETS),
             agent: one(AGENTS),
-            front: namespaces.first().copied().unwrap_or("shop").to_owned(),
-            back: namespaces.last().copied().unwrap_or("orders").to_owned(),
+            front: namespace(0, "shop"),
+            back: namespace(1, "orders"),
+            side: namespace(2, "data"),
         }
     }
 
     fn pods(&self, draw: &mut Draw, near: &Node, far: &Node) -> Vec<Pod> {
         let system = "kube-system";
-        let (front, back) = (self.front.as_str(), self.back.as_str());
+        let (front, back, side) = (self.front.as_str(), self.back.as_str(), self.side.as_str());
         let cast = [
             (Role::Client, front, self.client.as_str(), near),
             (Role::Checker, front, &self.checker, near),
@@ -158,8 +163,8 @@ impl Cast {
             (Role::ApiFar, back, &self.api, far),
             (Role::Store, back, &self.store, far),
             (Role::Dns, system, "coredns", far),
-            (Role::First, back, &self.set, near),
-            (Role::Second, back, &self.set, far),
+            (Role::First, side, &self.set, near),
+            (Role::Second, side, &self.set, far),
             (Role::HostServer, system, &self.agent, far),
             (Role::HostClient, system, &self.agent, near),
         ];
@@ -226,7 +231,10 @@ impl Cast {
         headless.addresses = Addresses::NONE;
         let mut session = service(3, &format!("{}-session", self.set), &self.set, set_target, &set);
         session.sticky = true;
-        let primary = service(4, &format!("{}-primary", self.set), &self.set, set_target, &set[..1]);
+        let mut primary = service(4, &format!("{}-primary", self.set), &self.set, set_target, &set[..1]);
+        for of_set in [&mut headless, &mut session, &mut primary] {
+            of_set.namespace.clone_from(&self.side);
+        }
         let mut agent = service(5, &self.agent, &self.agent, agent_target, &[Role::HostServer]);
         "kube-system".clone_into(&mut agent.namespace);
         let mut edge = service(6, &format!("{}-edge", self.store), &self.store, store_target, &[Role::Store]);
@@ -235,7 +243,7 @@ impl Cast {
         [api, store, dns, empty, headless, session, primary, agent, edge]
     }
 
-    fn policies(&self, [api, store, dns, ..]: &[Service; 9]) -> (Policy, Policy) {
+    fn policies(&self, [api, store, dns, _, set, ..]: &[Service; 9]) -> [Policy; 3] {
         let api_policy = Policy {
             namespace: self.back.clone(),
             name: format!("{}-ingress", self.api),
@@ -265,7 +273,17 @@ impl Cast {
                 },
             ],
         };
-        (api_policy, egress_policy)
+        let forgotten_policy = Policy {
+            namespace: self.side.clone(),
+            name: format!("{}-isolated", self.set),
+            app: self.set.clone(),
+            direction: Direction::Ingress,
+            allow: vec![Allow {
+                peers: vec![(self.side.clone(), self.set.clone())],
+                ports: vec![(Protocol::Tcp, set.target())],
+            }],
+        };
+        [api_policy, egress_policy, forgotten_policy]
     }
 }
 

@@ -15,29 +15,24 @@ fn judged(direction: PolicyDirection, ruling: PolicyRuling, why: &str) -> Policy
     }
 }
 
-fn disagreement(conflict: PolicyConflict, sentence: &str) -> PolicyDisagreement {
-    PolicyDisagreement {
-        direction: PolicyDirection::Ingress.into(),
-        conflict: conflict.into(),
-        sentence: sentence.into(),
-    }
+fn disagreement(direction: PolicyDirection, conflict: PolicyConflict, sentence: &str) -> PolicyDisagreement {
+    PolicyDisagreement { direction: direction.into(), conflict: conflict.into(), sentence: sentence.into() }
 }
 
 #[test]
 fn each_direction_is_as_the_node_of_its_pod_judges_it_once() {
-    use PolicyConflict::{AllowedButDropped, DeniedButDelivered};
+    use PolicyConflict::DeniedButDelivered;
     use PolicyDirection::{Egress, Ingress};
     let client = with(seen_by("n1", 100, 0.0), |detail| {
         detail.policies = vec![
             judged(Egress, PolicyRuling::Allowed, "n1"),
             judged(Ingress, PolicyRuling::Undecidable, "n1"),
         ];
-        detail.disagreements = vec![disagreement(DeniedButDelivered, "n1")];
+        detail.disagreements = vec![disagreement(Ingress, DeniedButDelivered, "n1")];
     });
     let server = with(seen_by("n2", 100, 0.001), |detail| {
         detail.policies = vec![judged(Ingress, PolicyRuling::Denied, "n2")];
-        detail.disagreements =
-            vec![disagreement(DeniedButDelivered, "n2"), disagreement(AllowedButDropped, "n2")];
+        detail.disagreements = vec![disagreement(Ingress, DeniedButDelivered, "n2")];
     });
     for order in [["n1", "n2"], ["n2", "n1"]] {
         let mut nodes = Nodes::default();
@@ -52,7 +47,31 @@ fn each_direction_is_as_the_node_of_its_pod_judges_it_once() {
             "{order:?}"
         );
         let told: Vec<_> = detail.disagreements.iter().map(|it| (it.conflict(), &*it.sentence)).collect();
-        assert_eq!(told, [(DeniedButDelivered, "n2"), (AllowedButDropped, "n2")], "{order:?}");
+        assert_eq!(told, [(DeniedButDelivered, "n2")], "{order:?}");
+    }
+}
+
+#[test]
+fn what_one_direction_allows_and_the_other_denies_was_rightly_dropped() {
+    use PolicyDirection::{Egress, Ingress, Unspecified};
+    for (ingress, told) in [(PolicyRuling::Open, 1), (PolicyRuling::Denied, 0)] {
+        let mut nodes = Nodes::default();
+        let client = with(seen_by("n1", 100, 0.0), |detail| {
+            detail.policies = vec![judged(Egress, PolicyRuling::Allowed, "")];
+            let conflict = PolicyConflict::AllowedButDropped;
+            detail.disagreements =
+                vec![disagreement(Unspecified, conflict, "egress is allowed, and yet ...")];
+        });
+        nodes.tell("n1", 3, client);
+        nodes.tell(
+            "n2",
+            3,
+            with(seen_by("n2", 100, 0.001), |detail| {
+                detail.policies = vec![judged(Ingress, ingress, "")];
+            }),
+        );
+        let detail = nodes.only().flow.unwrap().weir.unwrap();
+        assert_eq!((detail.policies.len(), detail.disagreements.len()), (2, told), "{ingress:?}");
     }
 }
 

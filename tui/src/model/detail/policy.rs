@@ -12,8 +12,9 @@ pub(super) fn then(flow: &Flow) -> Vec<Line> {
     titled("policy", policy_lines(flow).into_iter().map(of))
 }
 
-/// What they say now, and what would let it pass.
-pub(super) fn now(asked: &Asked) -> Vec<Line> {
+/// What they say now, and what helps beside what is said already.
+pub(super) fn now(asked: &Asked, said: &[Line]) -> Vec<Line> {
+    let is_new = |line: &PolicyLine| !said.iter().any(|known| known.text.trim_start() == line.text);
     let lines = match asked {
         Asked::No => Vec::new(),
         Asked::Waiting => vec![line("", "asking the server", Tone::Quiet)],
@@ -21,7 +22,7 @@ pub(super) fn now(asked: &Asked) -> Vec<Line> {
         Asked::Answered(answer) => {
             let pairs = answer.explanations.iter().flat_map(|one| {
                 let head = line("", headline(one), tone_of(one.passes));
-                std::iter::once(head).chain(advice_lines(one).map(of))
+                std::iter::once(head).chain(advice_lines(one).filter(is_new).map(of))
             });
             let notes =
                 answer.notes.iter().map(|note| line("", format!("note: {}", escape(note)), Tone::Quiet));

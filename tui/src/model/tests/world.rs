@@ -215,13 +215,15 @@ fn opinion(name: &str, outcome: PolicyOutcome, rule: Option<u32>, why: &str) -> 
     }
 }
 
+const REMEDY: &str = "a policy that selects shop/api-0 with an ingress rule from pods with app=web in namespace shop on TCP 8080 would allow it";
+
 /// Egress is allowed, ingress denied.
 fn policies() -> Vec<PolicyJudgement> {
     let judged = |direction: PolicyDirection, ruling: PolicyRuling, opinions| PolicyJudgement {
         direction: direction.into(),
         ruling: ruling.into(),
         opinions,
-        why: String::new(),
+        ..PolicyJudgement::default()
     };
     let lets = opinion("web-may-call", PolicyOutcome::Allows, Some(0), "");
     let none = "has no rule for it: by itself it lets nothing pass";
@@ -232,7 +234,10 @@ fn policies() -> Vec<PolicyJudgement> {
     ];
     vec![
         judged(PolicyDirection::Egress, PolicyRuling::Allowed, vec![lets]),
-        judged(PolicyDirection::Ingress, PolicyRuling::Denied, lacking),
+        PolicyJudgement {
+            remedy: REMEDY.to_owned(),
+            ..judged(PolicyDirection::Ingress, PolicyRuling::Denied, lacking)
+        },
     ]
 }
 
@@ -254,9 +259,8 @@ pub fn explanation() -> ExplainPolicyResponse {
         passes: Some(false),
         judgements: policies(),
         advice: vec![
-            "a policy that selects shop/api-0 with an ingress rule from pods with app=web in namespace shop on TCP 8080 would \
-             allow it"
-                .to_owned(),
+            REMEDY.to_owned(),
+            "egress allows it, but ingress of the server does not: both must".to_owned(),
         ],
         ..Default::default()
     };

@@ -6,7 +6,7 @@ use weir_proto::weir::v1::{
     ExplainPolicyResponse, PolicyDirection, PolicyEnd, PolicyExplanation, PolicyJudgement, PolicyRuling,
 };
 
-use super::{PolicyLine, direction, judgement};
+use super::{PolicyLine, advice, direction, judgement};
 use crate::print::style::{Paint, Tone, escape};
 
 /// As JSON, one line.
@@ -83,7 +83,7 @@ pub fn explanation_lines(explanation: &PolicyExplanation) -> Vec<PolicyLine> {
 
 /// What would help.
 pub fn advice_lines(explanation: &PolicyExplanation) -> impl Iterator<Item = PolicyLine> {
-    explanation.advice.iter().map(|one| PolicyLine::new(0, format!("advice: {}", escape(one)), Tone::Host))
+    explanation.advice.iter().map(|one| PolicyLine::new(0, advice(one), Tone::Host))
 }
 
 /// `shop/web-1 -> shop/api-1 TCP 8080: denied by ingress of shop/api-1`.

@@ -21,7 +21,13 @@ fn opinion(name: &str, outcome: PolicyOutcome, rule: Option<u32>, why: &str) -> 
 }
 
 fn judged(direction: PolicyDirection, ruling: PolicyRuling, opinions: Vec<PolicyOpinion>) -> PolicyJudgement {
-    PolicyJudgement { direction: direction.into(), ruling: ruling.into(), opinions, why: String::new() }
+    PolicyJudgement {
+        direction: direction.into(),
+        ruling: ruling.into(),
+        opinions,
+        why: String::new(),
+        ..PolicyJudgement::default()
+    }
 }
 
 fn pod(name: &str, address: &str, node: &str) -> Option<PolicyEnd> {

@@ -15,6 +15,8 @@ pub(super) struct ObjectMeta {
     pub(super) namespace: Option<String>,
     pub(super) uid: Option<String>,
     pub(super) creation_timestamp: Option<String>,
+    pub(super) generation: Option<u64>,
+    pub(super) resource_version: Option<String>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) annotations: Option<BTreeMap<String, String>>,
     pub(super) owner_references: Option<Vec<OwnerReference>>,
@@ -51,6 +53,23 @@ pub(super) struct PodSpec {
     pub(super) node_name: Option<String>,
     pub(super) host_network: Option<bool>,
     pub(super) service_account_name: Option<String>,
+    pub(super) containers: Option<Vec<Container>>,
+    pub(super) init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Container {
+    pub(super) ports: Option<Vec<ContainerPort>>,
+    pub(super) restart_policy: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContainerPort {
+    pub(super) name: Option<String>,
+    pub(super) container_port: i32,
+    pub(super) protocol: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

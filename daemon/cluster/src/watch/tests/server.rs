@@ -25,8 +25,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::super::kind::{Kind, with_substitutes};
+use crate::object::ObjectKind;
 
 type Body = BoxBody<Bytes, io::Error>;
+
+/// What a resource is called here: its plural, and more where several share that.
+pub(super) fn name(kind: &Kind) -> &'static str {
+    match (kind.group, kind.version, kind.plural) {
+        ("crd.projectcalico.org", _, "networkpolicies") => "networkpolicies.crd",
+        ("projectcalico.org", _, "networkpolicies") => "networkpolicies.v3",
+        ("projectcalico.org", _, "globalnetworkpolicies") => "globalnetworkpolicies.v3",
+        (_, "v1alpha2", "clusternetworkpolicies") => "clusternetworkpolicies.v1alpha2",
+        (_, _, plural) => plural,
+    }
+}
 
 /// What goes wrong with one request or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +237,11 @@ impl World {
         }
     }
 
+    /// Whether there is such a kind: what is not Kubernetes' own comes with its first object.
+    fn has(&self, kind: &Kind) -> bool {
+        !matches!(kind.object, ObjectKind::ForeignPolicy(_)) || self.objects.contains_key(name(kind))
+    }
+
     fn fault_of_request(&mut self, plural: &'static str) -> Option<Fault> {
         if let Some(fault) = self.always.get(plural) {
             return Some(*fault);
@@ -244,7 +261,7 @@ impl World {
         let (version, all, from) = match token.as_ref().and_then(|token| self.pages.get(token)) {
             Some(page) => page.clone(),
             None => {
-                let all = self.objects.get(kind.plural).into_iter().flat_map(BTreeMap::values);
+                let all = self.objects.get(name(kind)).into_iter().flat_map(BTreeMap::values);
                 (self.version, all.cloned().collect(), 0)
             }
         };
@@ -252,7 +269,7 @@ impl World {
         let (rest, later) = (&all[from..to], all.len() - to);
         let mut metadata = json!({ "resourceVersion": version.to_string() });
         if later > 0 {
-            let token = format!("{}/{version}+{later}=", kind.plural);
+            let token = format!("{}/{version}+{later}=", name(kind));
             metadata["continue"] = token.clone().into();
             metadata["remainingItemCount"] = later.into();
             self.pages.insert(token, (version, Arc::clone(&all), to));
@@ -322,10 +339,14 @@ impl Connections {
         let (wanted, fault) = {
             let mut world = self.world.lock().unwrap();
             let wanted = world.understand(&request);
-            let fault = wanted.as_ref().and_then(|wanted| world.fault_of_request(wanted.kind.plural));
+            let fault = wanted.as_ref().and_then(|wanted| world.fault_of_request(name(wanted.kind)));
             (wanted, fault)
         };
         let Some(wanted) = wanted else { return Ok(status(404, "NotFound")) };
+        let has = self.world.lock().unwrap().has(wanted.kind);
+        if !has && fault.is_none() {
+            return Ok(whole("404 page not found\n".to_owned(), StatusCode::NOT_FOUND));
+        }
         match fault {
             Some(Fault::Status(code, reason)) => return Ok(status(code, reason)),
             Some(Fault::Cut) => return Err(io::Error::other("cut")),
@@ -334,7 +355,7 @@ impl Connections {
             Some(Fault::Garbage) => return Ok(whole("<html>busy</html>\n".to_owned(), StatusCode::OK)),
             Some(Fault::Busy(seconds)) => {
                 let until = Instant::now() + Duration::from_secs(seconds);
-                self.world.lock().unwrap().busy_until.insert(wanted.kind.plural, until);
+                self.world.lock().unwrap().busy_until.insert(name(wanted.kind), until);
                 let mut busy = status(429, "TooManyRequests");
                 busy.headers_mut().insert("retry-after", seconds.into());
                 return Ok(busy);
@@ -422,7 +443,7 @@ impl Watching {
             self.version = world.compacted;
             return Some(event("ERROR", &status_object(410, "Expired")));
         }
-        let (version, plural) = (self.version, self.wanted.kind.plural);
+        let (version, plural) = (self.version, name(self.wanted.kind));
         if let Some(fault) = world.faults.get(plural).and_then(VecDeque::front).copied()
             && let Fault::ErrorEvent(code, reason) = fault
         {
@@ -491,11 +512,7 @@ fn in_pieces(response: Response<Body>) -> Response<Body> {
 impl World {
     fn understand(&mut self, request: &Request<Incoming>) -> Option<Wanted> {
         let path = request.uri().path();
-        let kind = with_substitutes().find(|kind| {
-            let root =
-                if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
-            path == format!("{root}/v1/{}", kind.plural)
-        });
+        let kind = with_substitutes().find(|kind| path == kind.path());
         let Some(kind) = kind else {
             self.violations.push(format!("asked for {path}"));
             return None;
@@ -514,19 +531,19 @@ impl World {
         let metadata_only =
             ["as=PartialObjectMetadata", "g=meta.k8s.io", "v=v1"].iter().all(|it| accept.contains(it));
         if metadata_only != kind.metadata_only {
-            self.violations.push(format!("{}: not as much as is needed: {accept}", kind.plural));
+            self.violations.push(format!("{}: not as much as is needed: {accept}", name(kind)));
         }
-        if self.busy_until.remove(kind.plural).is_some_and(|until| Instant::now() < until) {
-            self.violations.push(format!("{}: asked for sooner than it said", kind.plural));
+        if self.busy_until.remove(name(kind)).is_some_and(|until| Instant::now() < until) {
+            self.violations.push(format!("{}: asked for sooner than it said", name(kind)));
         }
         if watch && query.get("allowWatchBookmarks") != Some(&"true") {
-            self.violations.push(format!("{}: a watch without bookmarks", kind.plural));
+            self.violations.push(format!("{}: a watch without bookmarks", name(kind)));
         }
         if !watch && number("limit").is_none() {
-            self.violations.push(format!("{}: a list without pages", kind.plural));
+            self.violations.push(format!("{}: a list without pages", name(kind)));
         }
         let token = query.get("continue").map(|token| decoded(token));
-        let asked = self.asked.entry(kind.plural).or_default();
+        let asked = self.asked.entry(name(kind)).or_default();
         match (watch, &token) {
             (true, _) => asked.watches += 1,
             (false, Some(_)) => asked.pages += 1,

@@ -1,0 +1,1 @@
+//! Questions as people ask them, over manifests as they write them.
