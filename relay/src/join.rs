@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::node::NodeName;
-use crate::peer::Record;
+use crate::peer::{About, Record};
 
 pub mod compose;
 mod keys;
@@ -141,17 +141,20 @@ impl Join {
         }
         self.note_run(record, now);
         let view = ViewId::of(record);
-        match self.views.get(&view).copied() {
-            Some(row) if record.view.merged_into != 0 => self.detach(row, &view, now),
-            None if record.view.merged_into != 0 => {}
-            Some(row) if record.view.message => self.attach(row, record, now),
-            None if record.view.message => self.unattached += 1,
-            Some(row) if self.same_key(row, record) => self.update(row, record, now),
-            Some(row) => {
+        let row = self.views.get(&view).copied();
+        match (row, record.view.about) {
+            (Some(row), _) if record.view.merged_into != 0 => self.detach(row, &view, now),
+            (None, _) if record.view.merged_into != 0 => {}
+            (Some(row), About::Message) => self.attach(row, record, now),
+            (None, About::Message) => self.unattached += 1,
+            // The record of the state that it follows says the same, and counts.
+            (_, About::Policy) => {}
+            (Some(row), About::State) if self.same_key(row, record) => self.update(row, record, now),
+            (Some(row), About::State) => {
                 self.detach(row, &view, now);
                 self.place(view, record, now);
             }
-            None => self.place(view, record, now),
+            (None, About::State) => self.place(view, record, now),
         }
         self.bound();
     }

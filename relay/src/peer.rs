@@ -27,7 +27,7 @@ mod wire;
 
 pub use backoff::{Backoff, Schedule};
 pub use codec::EncodedCodec;
-pub use record::{Answer, Record, RecordError, View, read};
+pub use record::{About, Answer, Record, RecordError, View, read};
 use session::SessionEnd;
 
 /// What peers tell.

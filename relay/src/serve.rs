@@ -25,6 +25,7 @@ mod flows;
 mod listen;
 mod nodes;
 mod observer;
+mod policy;
 mod request;
 
 pub use listen::{BindError, Listener, UnixSocket, tcp, unix};

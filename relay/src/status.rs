@@ -298,6 +298,7 @@ impl Peer {
             reconnects: count(&self.counters.reconnects),
             cost: None,
             source: None,
+            policy: None,
         };
         Snapshot { name, address, state, status, invalid: count(&self.counters.invalid) }
     }

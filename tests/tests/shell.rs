@@ -35,6 +35,7 @@ fn bash_completes_commands_flags_and_values() {
     assert_eq!(offered(&["weir", "obs"]), ["observe"]);
     assert_eq!(offered(&["weir", "observe", "--conn"]), ["--connections"]);
     assert_eq!(offered(&["weir", "status", "--output", "js"]), ["json"]);
+    assert_eq!(offered(&["weir", "pol"]), ["policy"]);
 }
 
 #[test]
@@ -57,12 +58,14 @@ fn every_shell_has_a_script_and_a_reader_that_leaves_is_no_error() {
 fn pages_name_every_command_and_the_whole_filter_language() {
     let page = printed(&["man"]);
     assert!(page.contains(".TH weir 1"), "{page}");
-    for command in ["observe", "query", "status", "completions", "man"] {
+    for command in ["observe", "policy", "query", "status", "completions", "man"] {
         assert!(page.contains(&format!("weir\\-{command}(1)")), "{command}: {page}");
     }
     // What the page escapes is no letter.
     let letters = |text: &str| text.replace("\\*(Aq", "").replace(|c: char| !c.is_alphanumeric(), "");
     assert!(letters(&page).contains(&letters(&printed(&["query"]))));
+    let explain = printed(&["man", "policy-explain"]);
+    assert!(explain.contains(".TH weir-policy-explain 1") && explain.contains("Exit code: 0"), "{explain}");
     let observe = printed(&["man", "observe"]);
     assert!(observe.contains(".TH weir-observe 1") && observe.contains("\\-\\-from\\-pod"), "{observe}");
 }

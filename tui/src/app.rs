@@ -21,8 +21,10 @@ use weir_proto::weir::v1::weir_client::WeirClient;
 
 use crate::client::{self, ClientError, MAX_MESSAGE_BYTES};
 use crate::observe::{self, Ask};
-use crate::print::{ConnectionPrinter, FlowPrinter, print_status, status_json};
-use crate::{screen, shell, view};
+use crate::print::{
+    ConnectionPrinter, FlowPrinter, Paint, explanation_json, print_explanation, print_status, status_json,
+};
+use crate::{policy, screen, shell, view};
 
 /// The name that Hubble's clients ask the health of.
 const HEALTH_SERVICE: &str = "hubble.server.Observer";
@@ -60,6 +62,7 @@ pub fn command() -> Command {
                 .help("Colours of the screen"),
         )
         .subcommand(observe::command())
+        .subcommand(policy::command())
         .subcommand(
             Command::new("query")
                 .about("Explains the filter language of --query: its grammar and its fields")
@@ -75,7 +78,7 @@ pub fn command() -> Command {
                     .help("How to print"),
             ),
         )
-        .subcommands(shell::commands(&["observe", "query", "status"]))
+        .subcommands(shell::commands(&["observe", "policy", "policy-explain", "query", "status"]))
 }
 
 /// The same with its variables and its file, as it is shown.
@@ -89,13 +92,25 @@ pub async fn main() -> ExitCode {
         Ok(matches) => matches,
         Err(error) => return ExitCode::from(error.report("weir")),
     };
-    match run(&matches).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match matches.subcommand() {
+        Some(("policy", given)) => explain(given).await,
+        _ => run(&matches).await.map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "weir: {error:#}");
-            ExitCode::FAILURE
+            failure(&matches)
         }
+    }
+}
+
+/// A script must not take an error for a denial.
+fn failure(matches: &ArgMatches) -> ExitCode {
+    match matches.subcommand_name() {
+        Some("policy") => ExitCode::from(policy::UNKNOWN),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -239,6 +254,23 @@ fn from_file(ask: &Ask, path: &Path) -> Result<()> {
     }
     printer.finish(&mut out)?;
     Ok(out.flush()?)
+}
+
+/// `weir policy explain`: the exit code is the answer.
+async fn explain(matches: &ArgMatches) -> Result<ExitCode> {
+    let Some(("explain", given)) = matches.subcommand() else { return Ok(ExitCode::from(policy::UNKNOWN)) };
+    let answer = client::explain(channel(given).await?, server(given), policy::request(given)).await?;
+    let mut out = io::stdout().lock();
+    let printed = if given.get_one::<String>("output").is_some_and(|output| output == "json") {
+        writeln!(out, "{}", explanation_json(&answer))
+    } else {
+        print_explanation(&answer, &Paint::new(colourful()), &mut out)
+    };
+    match printed {
+        // Who reads no further has the answer in the exit code.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::from(policy::exit_code(&answer))),
+    }
 }
 
 async fn status(matches: &ArgMatches) -> Result<()> {

@@ -11,9 +11,14 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
+use weir_proto::weir::v1::weir_client::WeirClient;
+use weir_proto::weir::v1::{ExplainPolicyRequest, ExplainPolicyResponse};
 
 /// Largest message taken: a flow with a long path and many labels stays far below.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// A relay asks several daemons, and answers within half of this.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why no server could be reached or went away.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +85,30 @@ impl ClientError {
         let message = "it is no server of weir's and would ignore a part of the query: only what `hubble observe` \
             can ask works here, joined by AND";
         Self::Refused { address: address.to_owned(), message: message.to_owned() }
+    }
+}
+
+/// Asks what policies say of two ends.
+///
+/// # Errors
+/// What the server refuses, and a server that does not answer.
+pub async fn explain(
+    channel: Channel,
+    address: &str,
+    request: ExplainPolicyRequest,
+) -> Result<ExplainPolicyResponse, ClientError> {
+    let refused =
+        |message: &str| ClientError::Refused { address: address.to_owned(), message: message.to_owned() };
+    let mut weir = WeirClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    match tokio::time::timeout(EXPLAINED_WITHIN, weir.explain_policy(request)).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) if status.code() == tonic::Code::Unimplemented && status.message().is_empty() => {
+            Err(refused(
+                "it answers no question about policies: that takes a weir-relay or weir-daemon of this version",
+            ))
+        }
+        Ok(Err(status)) => Err(ClientError::refused(address, &status)),
+        Err(_) => Err(refused("no answer within 10 s")),
     }
 }
 

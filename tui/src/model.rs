@@ -9,6 +9,7 @@ pub mod command;
 mod complete;
 pub mod connections;
 pub mod detail;
+pub mod explain;
 pub mod export;
 pub mod filter;
 pub mod flows;
@@ -36,6 +37,7 @@ use weir_proto::weir::v1::Connection;
 pub use self::input::{Effect, Input, Link, Stream, Told, View};
 
 use self::connections::Connections;
+use self::explain::Asked;
 use self::filter::Filter;
 use self::flows::Latest;
 use self::history::History;
@@ -81,6 +83,8 @@ pub struct Opened {
     pub connection: Connection,
     /// Its DNS messages that are in memory, oldest first.
     pub messages: Vec<weir_proto::flow::Flow>,
+    /// What the policies say of it now.
+    pub asked: Asked,
     /// Lines above the screen.
     pub top: usize,
 }
@@ -258,9 +262,7 @@ impl Model {
     /// Lines of the opened connection.
     #[must_use]
     pub fn detail(&self) -> Vec<detail::Line> {
-        self.opened.as_ref().map_or_else(Vec::new, |opened| {
-            detail::lines(&opened.connection, &opened.messages, &self.output, &self.zone)
-        })
+        self.opened.as_ref().map_or_else(Vec::new, |opened| detail::lines(opened, &self.output, &self.zone))
     }
 
     /// The sentence of the last line, while it is fresh.
@@ -317,7 +319,7 @@ impl Model {
     /// Takes what was typed, or that time went on. Call once before drawing, with [`Input::Tick`] if nothing else.
     pub fn update(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         self.now = now;
-        let effects = match input {
+        let mut effects = match input {
             Input::Key(key) => self.key(key),
             Input::Paste(text) => {
                 self.paste(&text);
@@ -344,6 +346,7 @@ impl Model {
             self.arrange();
         }
         self.settle();
+        effects.extend(self.question());
         effects
     }
 
@@ -384,7 +387,7 @@ impl Model {
             View::Flows => self.flows.passing().cloned().collect(),
             View::Services => services::rows(self.connections.passing()),
             View::Dns => names::rows(self.names.passing(), self.shown_at()),
-            View::Drops => self.connections.passing().filter(|row| row.is_bad()).cloned().collect(),
+            View::Drops => self.connections.passing().filter(|row| row.is_stopped()).cloned().collect(),
             View::Nodes => self.nodes.rows(&self.filter),
         };
         let followed = self.followed.clone();

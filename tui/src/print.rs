@@ -9,6 +9,7 @@ mod event;
 mod flows;
 mod host;
 mod kernel_drop;
+mod policy;
 mod status;
 mod style;
 mod time;
@@ -26,8 +27,12 @@ pub use connections::row::{
 pub use connections::tcp::sentences as tcp_sentences;
 pub use flows::row as flow_cells;
 pub use kernel_drop::kernel_drop;
+pub use policy::explain::{
+    advice_lines, all_pass, explanation_json, explanation_lines, headline, print_explanation,
+};
+pub use policy::{PolicyLine, denying_rules, policy_lines};
 pub use status::{detail_name, print_status, source_name, status_json};
-pub use style::{Paint, escape};
+pub use style::{Paint, Tone, escape};
 pub use time::TimeFormat;
 
 /// How to print.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::StreamExt;
 
-use self::outside::Outside;
+use self::outside::{Done, Outside};
 use self::terminal::Terminal;
 use crate::model::{Effect, Input, Model, Told};
 use crate::view;
@@ -65,8 +65,9 @@ pub async fn run(ask: Ask) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("listening for signals")?;
     let mut terminal = Terminal::open().context("taking the terminal")?;
     let (tell, told) = mpsc::channel(QUEUE);
+    let outside = Outside::new(ask.server.clone(), ask.timeout);
     let feed = tokio::spawn(feed::run(ask.server, ask.timeout, tell));
-    let ended = Loop { model, told, outside: Outside::default() }.run(&mut terminal, &mut signals).await;
+    let ended = Loop { model, told, outside }.run(&mut terminal, &mut signals).await;
     drop(terminal);
     // The stream is dropped with its task, which the server sees as a reader that left.
     feed.abort();
@@ -79,7 +80,7 @@ enum Turn {
     Input(Input),
     Frame,
     Work,
-    Said(String),
+    Done(Done),
     Nothing,
     Over,
 }
@@ -109,8 +110,11 @@ impl Loop {
                     continue;
                 }
                 Turn::Input(input) => input,
-                Turn::Said(said) => {
-                    self.model.say(said);
+                Turn::Done(done) => {
+                    match done {
+                        Done::Said(said) => self.model.say(said),
+                        Done::Told(told) => self.model.told(told, now),
+                    }
                     Input::Tick
                 }
                 Turn::Frame => {
@@ -150,7 +154,7 @@ impl Loop {
                 Some(event) => read(event?).map_or(Turn::Nothing, Turn::Input),
                 None => Turn::Over,
             },
-            said = self.outside.done() => Turn::Said(said),
+            done = self.outside.done() => Turn::Done(done),
             _ = frames.tick() => Turn::Frame,
             // Others get their turn between two steps.
             () = tokio::task::yield_now(), if self.model.is_busy() => Turn::Work,

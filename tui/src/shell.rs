@@ -56,7 +56,8 @@ pub fn completions(mut whole: Command, given: &ArgMatches, out: &mut impl Write)
 pub fn man(mut whole: Command, given: &ArgMatches, out: &mut impl Write) -> io::Result<()> {
     whole.build();
     let named = given.get_one::<String>("command");
-    let Some(command) = named.and_then(|name| whole.find_subcommand(name)) else {
+    let below = |command, name: &str| Command::find_subcommand(command, name);
+    let Some(command) = named.and_then(|name| name.split('-').try_fold(&whole, below)) else {
         Man::new(whole).render(out)?;
         return query_section(out);
     };

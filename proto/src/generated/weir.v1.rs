@@ -763,7 +763,7 @@ pub struct ServerStatus {
     /// On a daemon: the kernel's connection tracking in its network namespace. Absent where there is none.
     #[prost(message, optional, tag = "28")]
     pub conntrack: ::core::option::Option<ConntrackStatus>,
-    /// On a daemon: what the NetworkPolicies said, and how that went.
+    /// On a daemon: what the NetworkPolicies said, and how that went. On a relay: the sums over the daemons that answered.
     #[prost(message, optional, tag = "29")]
     pub policy: ::core::option::Option<PolicyStatus>,
 }
@@ -780,7 +780,7 @@ impl ::prost::Name for ServerStatus {
 /// Judgements of connections, since the daemon's start. Connections that policies do not select a pod of are in none of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyStatus {
-    /// Policies that are known now.
+    /// Policies that are known now; on a relay, to the daemon that knows most.
     #[prost(uint64, tag = "1")]
     pub policies: u64,
     /// Directions of connections by what the policies said.
@@ -1017,6 +1017,8 @@ pub struct PeerStatus {
     pub cost: ::core::option::Option<Cost>,
     #[prost(message, optional, tag = "11")]
     pub source: ::core::option::Option<Source>,
+    #[prost(message, optional, tag = "12")]
+    pub policy: ::core::option::Option<PolicyStatus>,
 }
 impl ::prost::Name for PeerStatus {
     const NAME: &'static str = "PeerStatus";

@@ -125,9 +125,23 @@ pub static FIELDS: &[Field] = &[
     Field::flow(
         "policy",
         Kind::Prefix,
-        "policy that allowed or denied it, or whose rule the kernel's log named, begins so",
+        "policy that allows or denies it, by the network's word, the kernel's log or weir's own judgement, begins so",
         "policy=shop/deny-all",
         read::policy,
+    ),
+    Field::flow(
+        "policy.ruling",
+        Kind::Words(words::RULING),
+        "what the policies say of a direction, by weir's own judgement",
+        "policy.ruling=denied",
+        read::ruling,
+    ),
+    Field::flow(
+        "disagreement",
+        Kind::Flag,
+        "policies say one thing, and the packets did another",
+        "disagreement",
+        read::disagreement,
     ),
     Field::flow(
         "proto",

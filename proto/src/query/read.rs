@@ -29,7 +29,9 @@ pub(super) use tcp::{
     close_reason, closed_by, duplicate_acks, half_open, out_of_order, resets, retransmissions, rtt,
     rtt_client, rtt_greatest, rtt_server, syns, tcp_flags, unmeasured, zero_window_time, zero_windows,
 };
-pub(super) use verdict::{drop_reason, evidence, policy, rejected, rule, unanswered, verdict};
+pub(super) use verdict::{
+    disagreement, drop_reason, evidence, policy, rejected, rule, ruling, unanswered, verdict,
+};
 
 const fn detail(flow: &Flow) -> Option<&FlowDetail> {
     flow.weir.as_ref()

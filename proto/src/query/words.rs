@@ -3,7 +3,8 @@
 
 use crate::flow::{DropReason, IpVersion, TraceObservationPoint, TrafficDirection, Verdict};
 use crate::weir::v1::{
-    CloseReason, ClosedBy, ConnectionState, Incomplete, NatSource, Observation, Reason, Role, TcpMeasure,
+    CloseReason, ClosedBy, ConnectionState, Incomplete, NatSource, Observation, PolicyRuling, Reason, Role,
+    TcpMeasure,
 };
 
 /// The words of one field and the numbers they stand for.
@@ -88,6 +89,7 @@ pub(super) const RECORD: Words = of_enum!(Reason, "REASON_", 64, &[]);
 pub(super) const NAT: Words = of_enum!(NatSource, "NAT_SOURCE_", 64, &[]);
 pub(super) const ROLE: Words = of_enum!(Role, "ROLE_", 64, &[]);
 pub(super) const EVIDENCE: Words = of_enum!(Observation, "OBSERVATION_", 64, &[]);
+pub(super) const RULING: Words = of_enum!(PolicyRuling, "POLICY_RULING_", 64, &[]);
 pub(super) const INCOMPLETE: Words = of_enum!(Incomplete, "INCOMPLETE_", 64, &[]);
 pub(super) const CLOSED_BY: Words = of_enum!(ClosedBy, "CLOSED_BY_", 64, &[]);
 pub(super) const CLOSE_REASON: Words = of_enum!(CloseReason, "CLOSE_REASON_", 64, &[]);

@@ -30,6 +30,7 @@ use crate::status::Registry;
 use crate::stop;
 
 mod daemon;
+mod policy;
 mod relay;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -260,7 +261,15 @@ async fn status_nodes_namespaces_and_health_tell_of_all_peers() {
         (status.num_unavailable_nodes.unwrap_or(0), status.unavailable_nodes.as_slice()),
         (1, &["n3".to_owned()][..])
     );
-    let peers = status.weir.unwrap().peers;
+    let weir = status.weir.unwrap();
+    let policy = weir.policy.unwrap();
+    assert_eq!(
+        (policy.policies, policy.denied),
+        (3, 11),
+        "the policies are the same, the judgements are not"
+    );
+    let peers = weir.peers;
+    assert_eq!(peers[0].policy.unwrap().denied, 5);
     assert_eq!(peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>(), ["n1", "n2", "n3"]);
 
     let nodes = relay.observer().get_nodes(GetNodesRequest {}).await.unwrap();

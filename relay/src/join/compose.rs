@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use weir_proto::flow::{Endpoint, Flow, Service, TrafficDirection, Verdict};
 use weir_proto::place::{NodeHash, Place as WirePlace};
-use weir_proto::weir::v1::{Connection, ConnectionState, Evidence, FlowDetail, Nat, NatSource, Observation};
+use weir_proto::weir::v1::{
+    Connection, ConnectionState, Evidence, FlowDetail, Nat, NatSource, Observation, PolicyConflict,
+    PolicyDirection, PolicyDisagreement, PolicyRuling,
+};
 
 use super::{Row, Sighting};
 use crate::moment::UnixNanos;
@@ -94,6 +97,7 @@ fn joined(flows: &[Flow], message: Option<Flow>) -> Option<Flow> {
         translated_again(&mut joined, base, onward);
     }
     services(&mut joined, flows);
+    policies(&mut joined, flows);
     verdict(&mut joined, flows);
     if let Some(message) = message {
         joined.l7 = message.l7;
@@ -311,6 +315,40 @@ fn services(joined: &mut Flow, flows: &[Flow]) {
             }
         }
     }
+}
+
+/// Each direction as the node of its pod judges it, and what contradicts that, once.
+fn policies(joined: &mut Flow, flows: &[Flow]) {
+    let Some(detail) = &mut joined.weir else {
+        return;
+    };
+    let clients_first: Vec<&FlowDetail> = flows.iter().filter_map(|flow| flow.weir.as_ref()).collect();
+    let servers_first: Vec<&FlowDetail> = clients_first.iter().rev().copied().collect();
+    let sides = [
+        (PolicyDirection::Egress, &clients_first),
+        (PolicyDirection::Ingress, &servers_first),
+        (PolicyDirection::Unspecified, &servers_first),
+    ];
+    (detail.policies, detail.disagreements) = (Vec::new(), Vec::new());
+    for (direction, told) in sides {
+        let judged = told.iter().flat_map(|told| &told.policies).find(|it| it.direction() == direction);
+        detail.policies.extend(judged.cloned());
+        let contradicted = told.iter().flat_map(|told| &told.disagreements);
+        for disagreement in contradicted.filter(|it| it.direction() == direction) {
+            if !detail.disagreements.iter().any(|known| is_same(known, disagreement)) {
+                detail.disagreements.push(disagreement.clone());
+            }
+        }
+    }
+    // A node that judges one direction alone cannot know that the other one denies it.
+    if detail.policies.iter().any(|it| it.ruling() == PolicyRuling::Denied) {
+        detail.disagreements.retain(|it| it.conflict() != PolicyConflict::AllowedButDropped);
+    }
+}
+
+/// Two nodes may tell it in other words.
+fn is_same(one: &PolicyDisagreement, other: &PolicyDisagreement) -> bool {
+    (one.direction, one.conflict) == (other.direction, other.conflict)
 }
 
 /// The verdict of the node with the strongest evidence, and all evidence together, strongest first.

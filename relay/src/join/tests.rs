@@ -10,6 +10,7 @@ use weir_proto::weir::v1::{
 
 use super::*;
 
+mod policy;
 mod translated;
 
 use crate::moment::UnixNanos;

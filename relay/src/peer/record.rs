@@ -53,14 +53,26 @@ pub struct View {
     pub last: UnixNanos,
     /// TCP initial sequence numbers of client and server, where the handshake was seen.
     pub isn: Option<(u32, u32)>,
-    /// A message of the application protocol: of a connection, but not the record of one.
-    pub message: bool,
+    /// What it tells of the connection.
+    pub about: About,
     /// The node will say no more of it.
     pub ended: bool,
     /// Nodes of the two ends, empty where outside or unknown.
     pub source_node: Box<str>,
     /// See `source_node`.
     pub destination_node: Box<str>,
+}
+
+/// What a record tells of its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// All of it, as it is now.
+    #[default]
+    State,
+    /// A message of the application protocol that was said in it.
+    Message,
+    /// What the policies said of it, which the records of its state say too.
+    Policy,
 }
 
 /// What a daemon's message holds.
@@ -272,10 +284,19 @@ fn view(flow: &Flow) -> View {
         first: time(&detail.first_packet),
         last: time(&detail.last_packet),
         isn: isn(detail),
-        message: flow.r#type() == FlowType::L7 || detail.reason() == Reason::L7,
+        about: about(flow, detail),
         ended: detail.reason() == Reason::End,
         source_node: detail.source_node.as_str().into(),
         destination_node: detail.destination_node.as_str().into(),
+    }
+}
+
+fn about(flow: &Flow, detail: &FlowDetail) -> About {
+    match detail.reason() {
+        Reason::Policy => About::Policy,
+        Reason::L7 => About::Message,
+        _ if flow.r#type() == FlowType::L7 => About::Message,
+        _ => About::State,
     }
 }
 

@@ -17,6 +17,7 @@ use weir_proto::weir::v1::{
     Connection, ConnectionsRequest, ConnectionsResponse, ExplainPolicyRequest, ExplainPolicyResponse, Notice,
 };
 
+use super::policy;
 use crate::history::{Cursor, Entry};
 use crate::join::{Row, compose};
 use crate::moment::UnixNanos;
@@ -85,9 +86,9 @@ impl Weir for Service {
 
     async fn explain_policy(
         &self,
-        _: Request<ExplainPolicyRequest>,
+        request: Request<ExplainPolicyRequest>,
     ) -> Result<Response<ExplainPolicyResponse>, Status> {
-        Err(Status::unimplemented("ask a node's daemon: weir --server NODE:4244 policy explain"))
+        policy::explain(&self.outputs.registry, &request.into_inner()).await.map(Response::new)
     }
 }
 

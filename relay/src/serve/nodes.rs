@@ -14,7 +14,7 @@ use weir_proto::observer::{
     ServerStatusResponse, Tls,
 };
 use weir_proto::relay::NodeState;
-use weir_proto::weir::v1::{PeerStatus, ServerStatus};
+use weir_proto::weir::v1::{PeerStatus, PolicyStatus, ServerStatus};
 
 use crate::pipeline::Outputs;
 use crate::status::{Registry, Snapshot, State};
@@ -118,9 +118,23 @@ fn own_status(
         status.frames_dropped_queue += told.frames_dropped_queue;
         status.conntrack_overruns += told.conntrack_overruns;
         status.undecodable += told.undecodable;
+        if let Some(policy) = &told.policy {
+            add(status.policy.get_or_insert_default(), policy);
+        }
         status.notices.extend(told.notices.iter().map(|notice| format!("{}: {notice}", told.node)));
     }
     status
+}
+
+/// All daemons know the same policies, and each judges connections of its own.
+fn add(sum: &mut PolicyStatus, told: &PolicyStatus) {
+    sum.policies = sum.policies.max(told.policies);
+    sum.allowed += told.allowed;
+    sum.denied += told.denied;
+    sum.undecidable += told.undecidable;
+    sum.denied_dropped += told.denied_dropped;
+    sum.denied_delivered += told.denied_delivered;
+    sum.disagreements += told.disagreements;
 }
 
 /// What the relay knows of a peer, and what that one says of itself.
@@ -129,6 +143,7 @@ fn peer_status(peer: &Snapshot, told: Option<&ServerStatusResponse>) -> PeerStat
     PeerStatus {
         cost: own.and_then(|own| own.cost),
         source: own.and_then(|own| own.source.clone()),
+        policy: own.and_then(|own| own.policy),
         ..peer.status.clone()
     }
 }

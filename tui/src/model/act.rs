@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use prost::Message as _;
 use weir_proto::flow::Flow;
 
+use super::explain::Asked;
 use super::export::{self, Export, FORMS, Form};
 use super::prompt::{Prompt, Purpose};
 use super::row::{Row, Subject};
@@ -154,7 +155,7 @@ impl Model {
 
     fn open_connection(&mut self, row: Arc<Row>) {
         let connection = row.call().map(connections::decode).unwrap_or_default();
-        self.opened = Some(Opened { row, connection, messages: Vec::new(), top: 0 });
+        self.opened = Some(Opened { row, connection, messages: Vec::new(), asked: Asked::No, top: 0 });
         self.find_messages();
     }
 
@@ -267,7 +268,7 @@ impl Model {
             View::Services => ("observe --follow --connections", "svc~."),
             View::Drops => (
                 "observe --follow --connections",
-                "verdict=dropped or rejected or unanswered or evidence=reset-by-endpoint",
+                "verdict=dropped or rejected or unanswered or evidence=reset-by-endpoint or policy.ruling=denied or disagreement",
             ),
         };
         let query = match self.opened.as_ref().and_then(|opened| opened.row.call()) {

@@ -4,12 +4,14 @@
 //! What a person looks for first stands first: who, what became of it and why do we think so, then the way.
 
 mod hops;
+mod policy;
 
 use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 use weir_proto::flow::Flow;
 use weir_proto::weir::v1::{Connection, Counters, FlowDetail, Incomplete, NatSource, Observation, Tcp};
 
+use super::Opened;
 use super::connections::glyph;
 use super::row::Tone;
 use crate::print::{
@@ -31,15 +33,19 @@ fn line(title: &'static str, text: impl Into<String>, tone: Tone) -> Line {
     Line { title, text: text.into(), tone }
 }
 
-/// All lines: of the connection, and of its DNS messages.
+/// All lines: of the connection, of what the policies say, and of its DNS messages.
 #[must_use]
-pub fn lines(connection: &Connection, messages: &[Flow], output: &Output, zone: &TimeZone) -> Vec<Line> {
+pub fn lines(opened: &Opened, output: &Output, zone: &TimeZone) -> Vec<Line> {
+    let connection = &opened.connection;
     let Some((flow, detail)) = connection.flow.as_ref().and_then(|flow| Some((flow, flow.weir.as_ref()?)))
     else {
         return vec![line("", "nothing is known of it yet", Tone::Quiet)];
     };
     let mut lines = ends(connection, flow, detail, output);
     lines.extend(verdict(flow, detail, zone));
+    let then = policy::then(flow);
+    let now = policy::now(&opened.asked, &then);
+    lines.extend(then.into_iter().chain(now));
     lines.push(line("", "", Tone::Plain));
     lines.extend(hops::way(connection));
     lines.extend(hops::of(connection, zone));
@@ -47,7 +53,7 @@ pub fn lines(connection: &Connection, messages: &[Flow], output: &Output, zone: 
     lines.push(last_event(connection, flow, output));
     lines.extend(measures(detail, zone));
     lines.extend(missing(detail));
-    lines.extend(dns_lines(messages, zone));
+    lines.extend(dns_lines(&opened.messages, zone));
     lines.push(line("ids", ids(flow, detail), Tone::Quiet));
     lines
 }

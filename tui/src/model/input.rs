@@ -1,10 +1,12 @@
 //! What happens to the model, what it asks for, and the views there are.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use weir_proto::observer::ServerStatusResponse;
-use weir_proto::weir::v1::Notice;
+use weir_proto::weir::v1::{ExplainPolicyRequest, ExplainPolicyResponse, Notice};
 
 use super::export::Export;
 use super::table::Table;
@@ -108,6 +110,8 @@ pub enum Told {
     Status(Box<ServerStatusResponse>),
     /// What it does not tell, and why, in words.
     Cannot(Stream, String),
+    /// What the policies say of the connection of that row, or why nobody said it.
+    Explained(Arc<str>, Box<Result<ExplainPolicyResponse, String>>),
 }
 
 /// What happens to the model.
@@ -147,6 +151,8 @@ pub enum Effect {
     },
     /// Keep these lines for the next time, under this name.
     Keep(&'static str, String),
+    /// Ask the server what the policies say of the connection of that row.
+    Explain(Arc<str>, ExplainPolicyRequest),
 }
 
 /// How the server is reached.

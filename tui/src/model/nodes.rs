@@ -27,6 +27,8 @@ pub const COLUMNS: &[Column] = &[
     Column::text("MEMORY", (7, 8), 3, "its daemon's resident memory").shown(Show::Number),
     Column::text("SOURCE", (6, 6), 4, "where its frames come from: ebpf or pcap"),
     Column::text("LEFT OUT", (10, 13), 3, "what it leaves out to stay within its budget"),
+    Column::text("DISAGREE", (8, 8), 5, "connections where policies say one thing and packets did another")
+        .shown(Show::Number),
     Column::text("LATE", (6, 8), 4, "flows too late for their order").shown(Show::Number),
     Column::text("RECEIVED", (9, 12), 5, "flows since the relay began").shown(Show::Number),
     Column::text("RECONNECTS", (10, 10), 6, "times its stream broke").shown(Show::Number),
@@ -152,6 +154,8 @@ impl Nodes {
             memory(peer.cost.as_ref()),
             Cell::text(peer.source.as_ref().map_or("-", |source| source_name(source.kind())), Tone::Plain),
             left_out(peer.cost.as_ref()),
+            peer.policy
+                .map_or_else(|| Cell::text("-", Tone::Plain), |policy| Cell::bad(policy.disagreements)),
             Cell::bad(peer.late),
             Cell::count(peer.received, Tone::Plain),
             Cell::bad(peer.reconnects),

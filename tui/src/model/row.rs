@@ -80,8 +80,12 @@ impl Column {
 }
 
 /// The column of marks, first in every view.
-pub const MARK: Column =
-    Column::text("", (2, 2), 0, "✓ went through, ✗ did not, ⧗ no answer, ? not known; ~ not told lately");
+pub const MARK: Column = Column::text(
+    "",
+    (2, 2),
+    0,
+    "✓ went through, ✗ did not, ⧗ no answer, ? not known; ≠ policies say otherwise, ~ not told lately",
+);
 
 /// One cell while its row is made: its text, safe for a terminal, and what it is sorted by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,6 +194,10 @@ pub struct Call {
     pub ended: bool,
     /// It did not do what its client wanted.
     pub failed: bool,
+    /// Policies deny it, whatever became of it.
+    pub denied: bool,
+    /// What policies say and what its packets did contradict each other.
+    pub disagrees: bool,
     /// In which session with a server it was told last.
     pub session: u32,
     /// The Service it goes through.
@@ -247,6 +255,12 @@ impl Row {
     #[must_use]
     pub fn is_bad(&self) -> bool {
         self.call().map_or(self.cells.tone(0) == Tone::Bad, |call| call.failed)
+    }
+
+    /// True for what was stopped, should have been, or should not have been.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_bad() || self.call().is_some_and(|call| call.denied || call.disagrees)
     }
 
     /// The order of two rows by one column; equal ones by their id, so that rows do not dance.

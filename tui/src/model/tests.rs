@@ -8,7 +8,7 @@ use prost::Message as _;
 use weir_proto::weir::v1::ConnectionState;
 
 use self::world::stamp;
-pub use self::world::{at, connection, denied, empty, press, rest, told, world};
+pub use self::world::{at, connection, contradicted, denied, empty, explanation, press, rest, told, world};
 use super::*;
 
 fn selected(model: &Model) -> String {
@@ -177,15 +177,82 @@ fn a_row_leads_to_its_connections() {
 #[test]
 fn every_column_has_its_cell() {
     let model = world();
-    for columns in [connections::COLUMNS, connections::DROPS_COLUMNS] {
+    for (columns, why) in [(connections::COLUMNS, "WHY"), (connections::DROPS_COLUMNS, "STOPPED BY")] {
         let at = |title| columns.iter().position(|column| column.title == title).unwrap();
         let row = model.connections.get("c0003").unwrap();
         let call = row.call().unwrap();
         assert_eq!(row.cells.rank(at("TIME")), call.first_ns);
         assert_eq!(row.cells.rank(at("LAST")), call.last_ns);
-        assert!(row.cells.text(at("WHY")).starts_with("logged by"));
+        assert!(
+            row.cells.text(at(why)).starts_with("ingress denied by policy: shop/api-from-web, shop/deny")
+        );
+        assert!(row.cells.text(at(why)).contains("; logged by "));
         assert_eq!(row.cells.text(at("STATE")), "opening");
+        if why == "STOPPED BY" {
+            assert!(row.cells.text(at("RULE")).contains("shop/api-from-web rule 1"));
+            assert_eq!(row.cells.text(at("LAST SEEN")), "flannel.1 in");
+        }
     }
+}
+
+#[test]
+fn drops_are_what_was_stopped_what_policies_deny_and_where_they_and_the_packets_contradict() {
+    let mut model = world();
+    let mut unseen = denied(40);
+    let flow = unseen.flow.as_mut().unwrap();
+    flow.verdict = weir_proto::flow::Verdict::Unknown.into();
+    flow.weir.as_mut().unwrap().evidence.clear();
+    model.told(told(&unseen), at(3));
+    press(&mut model, "5");
+    model.update(Input::Tick, at(4));
+    rest(&mut model);
+    let mut shown: Vec<&str> = model.table().rows.iter().map(|row| &*row.id).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, ["c0003", "c0010", "c0012", "c0017", "c0024", "c0040"]);
+    press(&mut model, "/disagreement\n");
+    rest(&mut model);
+    assert_eq!(selected(&model), "c0012");
+    let row = model.table().selected().unwrap();
+    assert!(!row.is_bad(), "its client got what it wanted");
+    assert!(row.cells.texts().any(|text| text.starts_with("≠ policies deny its ingress")));
+}
+
+fn asked(effects: &[Effect]) -> Vec<(Arc<str>, String)> {
+    let question = |effect: &Effect| match effect {
+        Effect::Explain(id, request) => {
+            let asked =
+                format!("{} {} {} {}", request.source, request.destination, request.protocol, request.port);
+            Some((id.clone(), asked))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(question).collect()
+}
+
+#[test]
+fn a_denied_connection_is_asked_about_once_and_its_page_says_what_is_answered() {
+    let mut model = world();
+    assert!(asked(&press(&mut model, "\n")).is_empty(), "no policy has a word there");
+    press(&mut model, "\u{1b}5");
+    let questions = asked(&press(&mut model, "\n"));
+    assert_eq!(questions.len(), 1);
+    let (id, question) = &questions[0];
+    assert_eq!(question, "10.244.1.5 10.244.2.7 tcp 8080");
+    assert!(asked(&press(&mut model, "jk")).is_empty());
+    let page =
+        |model: &Model| model.detail().iter().map(|line| line.text.clone()).collect::<Vec<_>>().join("\n");
+    assert!(page(&model).contains("asking the server"));
+    let answered = |id: &Arc<str>, answer| Told::Explained(id.clone(), Box::new(answer));
+    model.told(answered(&"c9999".into(), Err("of another one".to_owned())), at(4));
+    assert!(page(&model).contains("asking the server"));
+    model.told(answered(id, Err("no daemon is connected".to_owned())), at(4));
+    assert!(page(&model).contains("not answered: no daemon is connected"));
+    model.told(answered(id, Ok(explanation())), at(4));
+    assert!(page(&model).contains("shop/web-24 -> shop/api-0 TCP 8080: denied by ingress of shop/api-0"));
+    let advice = page(&model).lines().filter(|line| line.trim_start().starts_with("advice: ")).count();
+    assert_eq!(advice, 2, "what is said of then is not said again of now");
+    model.told(Told::Away { why: "gone".to_owned(), retry_ms: 1000 }, at(5));
+    assert!(asked(&press(&mut model, "\u{1b}\n")).is_empty(), "nobody is there to be asked");
 }
 
 #[test]

@@ -26,6 +26,7 @@ impl Model {
                 self.say(format!("{}: {}", escape(&notice.node), escape(&notice.message)));
             }
             Told::Status(status) => self.nodes.apply(*status, now),
+            Told::Explained(id, answer) => self.explained(&id, *answer),
             Told::Cannot(stream, why) => self.cannot.push((stream, escape(&why).into_owned())),
         }
         if self.lost() > lost_before {

@@ -42,7 +42,9 @@ impl Model {
             View::Flows => "no flow seen yet",
             View::Services => "no connection to a Service seen yet",
             View::Dns => "no DNS message seen yet (DNS over UDP is read)",
-            View::Drops if self.connections.count() > 0 => "none of the connections in memory failed",
+            View::Drops if self.connections.count() > 0 => {
+                "none of the connections in memory failed or was denied"
+            }
             View::Drops => "no connection seen yet",
             View::Nodes => "this server tells of no nodes: it is a daemon and speaks for itself",
         }
@@ -53,7 +55,7 @@ impl Model {
         match self.view {
             View::Connections => self.connections.count(),
             View::Services => self.connections.rows().filter(|row| is_to_service(row)).count(),
-            View::Drops => self.connections.rows().filter(|row| row.is_bad()).count(),
+            View::Drops => self.connections.rows().filter(|row| row.is_stopped()).count(),
             View::Flows => self.flows.count(),
             View::Dns => self.names.count(),
             View::Nodes => self.nodes.count(),

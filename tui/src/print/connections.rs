@@ -13,7 +13,7 @@ use weir_proto::weir::v1::connections_response::Response;
 use weir_proto::weir::v1::{ConnectionState, ConnectionsResponse, FlowDetail, Notice, Reason};
 
 use super::style::{Paint, Tone, escape};
-use super::{Format, Output, columns};
+use super::{Format, Output, columns, policy_lines};
 
 pub mod row;
 pub mod tcp;
@@ -174,7 +174,7 @@ impl ConnectionPrinter {
         self.line(cells.into_iter(), |column| (column.tone)(row), out)
     }
 
-    /// All of it: a line a cell, and what was measured of TCP.
+    /// All of it: a line a cell, what the policies said, and what was measured of TCP.
     fn block(&mut self, row: &Row<'_>, out: &mut dyn Write) -> io::Result<()> {
         if self.headed {
             writeln!(out, "------------")?;
@@ -183,6 +183,11 @@ impl ConnectionPrinter {
         let cells =
             row::cells(row.connection, &self.output).into_iter().map(|(name, text)| (name.to_owned(), text));
         let measures = row.detail.tcp.iter().flat_map(tcp::sentences);
+        let policies = policy_lines(row.flow).into_iter();
+        let policies = policies.map(|line| {
+            ("POLICY".to_owned(), format!("{:indent$}{}", "", line.text, indent = line.depth * 2))
+        });
+        let cells = cells.chain(policies);
         let lines: Vec<_> = cells.chain(measures.map(|one| (one.title.to_uppercase(), one.text))).collect();
         let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         lines.iter().try_for_each(|(name, text)| writeln!(out, "{name:>width$}: {text}"))

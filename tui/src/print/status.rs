@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use weir_proto::observer::ServerStatusResponse;
 use weir_proto::weir::v1::{
-    ConntrackStatus, Cost, Detail, PeerStatus, ServerStatus, Source, SourceKind, Untold,
+    ConntrackStatus, Cost, Detail, PeerStatus, PolicyStatus, ServerStatus, Source, SourceKind, Untold,
 };
 
 use super::style::escape;
@@ -123,6 +123,9 @@ fn counted(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
             grouped(drop.told),
         )?;
     }
+    if let Some(policy) = &weir.policy {
+        writeln!(out, "Policies: {}", policy_line(policy))?;
+    }
     Ok(())
 }
 
@@ -198,6 +201,20 @@ fn conntrack_line(table: &ConntrackStatus) -> String {
         grouped(table.early_drop),
         grouped(table.insert_failed),
         grouped(table.invalid),
+    )
+}
+
+fn policy_line(policy: &PolicyStatus) -> String {
+    format!(
+        "{} known; directions of connections: {} allowed, {} denied ({} of them seen stopped, {} delivered all the same), {} \
+         undecidable; {} disagreements of policies and packets",
+        grouped(policy.policies),
+        grouped(policy.allowed),
+        grouped(policy.denied),
+        grouped(policy.denied_dropped),
+        grouped(policy.denied_delivered),
+        grouped(policy.undecidable),
+        grouped(policy.disagreements),
     )
 }
 
@@ -316,6 +333,25 @@ mod tests {
             Source: ebpf on 3 devices, 5,000,000 packets counted in the kernel, table 1,200 of 131,072 (0 found it full), ring \
             at most 4 KiB of 16,384 KiB\n\
             Cost: 123.4% of a core (budget 100.0%), 80 MiB resident; left out: 15 of 16, 70,000 packets were only counted\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_the_policies_said_and_what_the_packets_did() {
+        let policy = PolicyStatus {
+            policies: 12,
+            allowed: 1234,
+            denied: 56,
+            undecidable: 2,
+            denied_dropped: 40,
+            denied_delivered: 3,
+            disagreements: 4,
+        };
+        let weir = ServerStatus { policy: Some(policy), ..ServerStatus::default() };
+        let mut out = Vec::new();
+        added(&weir, &mut out).unwrap();
+        let expected = "Policies: 12 known; directions of connections: 1,234 allowed, 56 denied (40 of them seen stopped, \
+            3 delivered all the same), 2 undecidable; 4 disagreements of policies and packets\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

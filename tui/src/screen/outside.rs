@@ -1,5 +1,5 @@
-//! What the model asks for outside of it: the clipboard and files. None of it holds up the screen, and each says how it
-//! went.
+//! What the model asks for outside of it: the clipboard, files, and single questions to the server. None of it holds up the
+//! screen, and each says how it went.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,10 +12,12 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::task::JoinSet;
+use weir_proto::weir::v1::{ExplainPolicyRequest, ExplainPolicyResponse};
 
 use super::state;
-use crate::model::Effect;
+use crate::client::{self, ClientError};
 use crate::model::export::Export;
+use crate::model::{Effect, Told};
 
 /// Files of one name tried before the export gives up.
 const NAMES_TRIED: u32 = 1000;
@@ -25,20 +27,37 @@ const MOST_COPIED: usize = 74_994;
 const TMUX_WITHIN: Duration = Duration::from_secs(2);
 
 /// What was begun and is not done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outside {
-    tasks: JoinSet<Option<String>>,
+    server: String,
+    timeout: Duration,
+    tasks: JoinSet<Option<Done>>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Done {
+    /// A sentence for the last line.
+    Said(String),
+    /// An answer of the server's.
+    Told(Told),
 }
 
 impl Outside {
+    /// Nothing begun; questions go to this server, which is connected to within that time.
+    #[must_use]
+    pub fn new(server: String, timeout: Duration) -> Self {
+        Self { server, timeout, tasks: JoinSet::new() }
+    }
+
     /// Begins one.
     pub fn begin(&mut self, effect: Effect) {
         match effect {
             Effect::Copy(text) => {
-                self.tasks.spawn(async move { Some(copy(&text).await) });
+                self.tasks.spawn(async move { Some(Done::Said(copy(&text).await)) });
             }
             Effect::Write { stem, export } => {
-                self.tasks.spawn_blocking(move || Some(write(&stem, &export)));
+                self.tasks.spawn_blocking(move || Some(Done::Said(write(&stem, &export))));
             }
             Effect::Keep(name, lines) => {
                 self.tasks.spawn_blocking(move || {
@@ -47,21 +66,36 @@ impl Outside {
                     None
                 });
             }
+            Effect::Explain(id, request) => {
+                let (server, timeout) = (self.server.clone(), self.timeout);
+                self.tasks.spawn(async move {
+                    let answer = explain(&server, timeout, request).await.map_err(|error| error.to_string());
+                    Some(Done::Told(Told::Explained(id, Box::new(answer))))
+                });
+            }
             Effect::Quit | Effect::Suspend => {}
         }
     }
 
     /// Waits until one is done that has something to say.
-    pub async fn done(&mut self) -> String {
+    pub async fn done(&mut self) -> Done {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok(Some(said))) => return said,
+                Some(Ok(Some(done))) => return done,
                 Some(Ok(None)) => {}
-                Some(Err(error)) => return format!("it failed: {error}"),
+                Some(Err(error)) => return Done::Said(format!("it failed: {error}")),
                 None => std::future::pending::<()>().await,
             }
         }
     }
+}
+
+async fn explain(
+    server: &str,
+    timeout: Duration,
+    request: ExplainPolicyRequest,
+) -> Result<ExplainPolicyResponse, ClientError> {
+    client::explain(client::connect(server, timeout).await?, server, request).await
 }
 
 /// Within tmux, by tmux, which by default refuses the escape sequence of programs inside it; else by OSC 52, by which the

@@ -108,6 +108,8 @@ impl Line<'_> {
             (0, _) => {
                 let behind = if is_followed {
                     "»"
+                } else if self.row.call().is_some_and(|call| call.disagrees) {
+                    "≠"
                 } else if is_stale {
                     "~"
                 } else {

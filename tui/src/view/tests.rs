@@ -5,7 +5,7 @@ use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
 use super::draw;
-use crate::model::tests::{at, connection, empty, press, rest, told, world};
+use crate::model::tests::{at, connection, empty, explanation, press, rest, told, world};
 use crate::model::{Input, Model, Told};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 50)];
@@ -44,6 +44,20 @@ fn every_view() {
 fn one_connection() {
     shows("opened", world, "\n");
     shows("opened_denied", world, "5\n");
+}
+
+#[test]
+fn what_policies_say_of_one_connection() {
+    fn answered() -> Model {
+        let mut model = world();
+        press(&mut model, "5/disagreement\n");
+        rest(&mut model);
+        press(&mut model, "\n");
+        model.told(Told::Explained("c0012".into(), Box::new(Ok(explanation()))), at(4));
+        model
+    }
+    shows("opened_contradicted", answered, "");
+    shows("opened_contradicted_below", answered, "jjjj");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use super::super::words::DENIED;
 use super::detail;
 use crate::flow::{DropReason, Flow, Policy, Verdict};
 use crate::matching::End;
-use crate::weir::v1::{ConnectionState, Observation};
+use crate::weir::v1::{
+    ConnectionState, Observation, PolicyJudgement, PolicyOpinion, PolicyOutcome, PolicyRuling,
+};
 
 pub(in crate::query) fn verdict(flow: &Flow, _: End, sink: &mut Sink<'_>) {
     sink.word(flow.verdict);
@@ -62,4 +64,32 @@ pub(in crate::query) fn policy(flow: &Flow, _: End, sink: &mut Sink<'_>) {
             sink.name(&rule.namespace, &rule.name);
         }
     }
+    for judgement in judgements(flow) {
+        for opinion in judgement.opinions.iter().filter(|opinion| decides(judgement.ruling(), opinion)) {
+            sink.name(&opinion.namespace, &opinion.name);
+        }
+    }
+}
+
+fn judgements(flow: &Flow) -> &[PolicyJudgement] {
+    detail(flow).map_or(&[], |detail| &detail.policies)
+}
+
+/// Who lets it pass allows it; where nobody does, who selects the pod denies it.
+fn decides(ruling: PolicyRuling, opinion: &PolicyOpinion) -> bool {
+    match opinion.outcome() {
+        PolicyOutcome::Allows => true,
+        PolicyOutcome::Misses => ruling == PolicyRuling::Denied,
+        PolicyOutcome::Maybe | PolicyOutcome::Unspecified => false,
+    }
+}
+
+pub(in crate::query) fn ruling(flow: &Flow, _: End, sink: &mut Sink<'_>) {
+    for judgement in judgements(flow) {
+        sink.word(judgement.ruling);
+    }
+}
+
+pub(in crate::query) fn disagreement(flow: &Flow, _: End, sink: &mut Sink<'_>) {
+    sink.flag(detail(flow).is_some_and(|detail| !detail.disagreements.is_empty()));
 }

@@ -33,6 +33,12 @@ const TERMS: &[(&str, &str, &str)] = &[
     ("evidence", "evidence=logged", "evidence=answered"),
     ("rule", "rule=SHOP/api", "rule=allow"),
     ("policy", "policy=shop/deny", "policy=other/deny"),
+    (
+        "policy.ruling",
+        "policy.ruling=denied policy.ruling=undecidable",
+        "policy.ruling in open,allowed,always",
+    ),
+    ("disagreement", "disagreement", "not disagreement"),
     ("proto", "proto=tcp", "proto=udp"),
     ("type", "type=l7", "type=drop"),
     ("point", "point=to-overlay", "point=to-endpoint"),
@@ -119,6 +125,20 @@ fn a_policy_is_found_by_the_rule_that_the_kernels_log_named() {
     assert!(!passes("policy=other/deny", &rule("NetworkPolicy")));
     assert!(!passes("policy=shop/deny", &rule("Tier")) && !passes("policy=shop/deny", &rule("Profile")));
     assert!(!passes("policy=shop/", &flow(r#"{"weir":{"logged_rules":[{"writer":"kube-router"}]}}"#)));
+}
+
+#[test]
+fn a_policy_is_found_where_it_decides() {
+    let rich = flow(RICH);
+    assert!(passes("policy=shop/lacking", &rich), "it selects the pod, and nobody lets it pass");
+    assert!(!passes("policy=unknowable", &rich) && !passes("policy=beside", &rich), "nobody can say");
+    let allowed = flow(
+        r#"{"weir":{"policies":[{"ruling":"POLICY_RULING_ALLOWED","opinions":[
+            {"namespace":"shop","name":"lets","outcome":"POLICY_OUTCOME_ALLOWS"},
+            {"namespace":"shop","name":"lacking","outcome":"POLICY_OUTCOME_MISSES"}]}]}}"#,
+    );
+    assert!(passes("policy=shop/lets policy.ruling=allowed not disagreement", &allowed));
+    assert!(!passes("policy=lacking", &allowed), "policies add up: it forbids nothing");
 }
 
 #[test]

@@ -16,7 +16,11 @@ use weir_proto::flow::Flow;
 use weir_proto::observer::get_flows_response::ResponseTypes;
 use weir_proto::observer::observer_server::{Observer, ObserverServer};
 use weir_proto::observer::*;
-use weir_proto::weir::v1::{Place, ServerStatus};
+use weir_proto::weir::v1::weir_server::{Weir, WeirServer};
+use weir_proto::weir::v1::{
+    ConnectionsRequest, ConnectionsResponse, ExplainPolicyRequest, ExplainPolicyResponse, Place,
+    PolicyStatus, ServerStatus,
+};
 
 use crate::moment::UnixNanos;
 
@@ -30,11 +34,14 @@ pub struct Memory {
     /// All flows of this run; the ring holds those from `oldest` on.
     pub flows: Vec<Flow>,
     pub oldest: u64,
+    /// What it says of policies.
+    pub policy: Result<ExplainPolicyResponse, Status>,
 }
 
 impl Memory {
     pub fn new(node: &str, run: u64) -> Self {
-        Self { node: node.into(), run, previous: (0, 0), flows: Vec::new(), oldest: 1 }
+        let policy = Err(Status::unimplemented("not scripted"));
+        Self { node: node.into(), run, previous: (0, 0), flows: Vec::new(), oldest: 1, policy }
     }
 
     fn message(&self, seq: u64, first: bool) -> Option<GetFlowsResponse> {
@@ -86,7 +93,9 @@ impl Daemon {
         let memory = Arc::new(Mutex::new(memory));
         let (grown, watching) = watch::channel(0);
         let script = Script { memory: Arc::clone(&memory), grown: watching };
-        let server = Server::builder().add_service(ObserverServer::new(script));
+        let server = Server::builder()
+            .add_service(ObserverServer::new(script.clone()))
+            .add_service(WeirServer::new(script));
         let _inside = runtime.enter();
         let address = match address {
             Site::Tcp(address) => {
@@ -113,6 +122,11 @@ impl Daemon {
             Site::Tcp(address) => address.to_string(),
             Site::Unix(path) => format!("unix://{}", path.display()),
         }
+    }
+
+    /// From now on it says this of policies.
+    pub fn says_of_policies(&self, policy: Result<ExplainPolicyResponse, Status>) {
+        self.memory.lock().unwrap().policy = policy;
     }
 
     /// A new flow.
@@ -219,8 +233,14 @@ impl Observer for Script {
     ) -> Result<Response<ServerStatusResponse>, Status> {
         let memory = self.memory.lock().unwrap();
         let seq = u64::try_from(memory.flows.len()).unwrap();
-        let weir =
-            ServerStatus { node: memory.node.clone(), run: memory.run, seq, ..ServerStatus::default() };
+        let policy = PolicyStatus { policies: 3, denied: memory.run, ..PolicyStatus::default() };
+        let weir = ServerStatus {
+            node: memory.node.clone(),
+            run: memory.run,
+            seq,
+            policy: Some(policy),
+            ..ServerStatus::default()
+        };
         Ok(Response::new(ServerStatusResponse {
             num_flows: seq,
             max_flows: 1000,
@@ -230,6 +250,25 @@ impl Observer for Script {
             weir: Some(weir),
             ..ServerStatusResponse::default()
         }))
+    }
+}
+
+#[async_trait]
+impl Weir for Script {
+    type ConnectionsStream = Empty<Result<ConnectionsResponse, Status>>;
+
+    async fn connections(
+        &self,
+        _: Request<ConnectionsRequest>,
+    ) -> Result<Response<Self::ConnectionsStream>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn explain_policy(
+        &self,
+        _: Request<ExplainPolicyRequest>,
+    ) -> Result<Response<ExplainPolicyResponse>, Status> {
+        self.memory.lock().unwrap().policy.clone().map(Response::new)
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_proto::flow::{Flow, Verdict};
-use weir_proto::weir::v1::{Connection, ConnectionState, FlowDetail, Observation};
+use weir_proto::weir::v1::{Connection, ConnectionState, FlowDetail, Observation, PolicyRuling};
 
 use crate::model::filter::quoted;
 use crate::model::row::{Call, Cell, Column, MARK, Row, Show, Subject, Through, Tone};
-use crate::print::{Output, connection_cells, escape};
+use crate::print::{Output, connection_cells, denying_rules, escape};
 
 const TIME: Column = Column::text("TIME", (8, 8), 3, "first packet, local time");
 const CLIENT: Column = Column::text("CLIENT", (15, 40), 0, "who called");
@@ -26,7 +26,16 @@ const ANSWERED: Column =
 const WAY: Column = Column::text("WAY", (16, 44), 11, "masquerade and tunnel between the ends");
 const SEEN_BY: Column = Column::text("SEEN BY", (12, 30), 9, "nodes that saw it");
 const WHY: Column = Column::text("WHY", (16, 60), 10, "what stopped it, what was asked, what is a guess");
-const RULE: Column = Column::text("RULE", (14, 40), 12, "rule named by the kernel's log, or policy");
+const STOPPED_BY: Column = Column::text(
+    "STOPPED BY",
+    (36, 90),
+    0,
+    "policy, rule, kernel's reason, ICMP or reset that stopped it; ≠ where policies and packets contradict each other",
+);
+const RULE: Column =
+    Column::text("RULE", (14, 60), 12, "rule named by the kernel's log, or policy and its nearest rule");
+const LAST_SEEN: Column =
+    Column::text("LAST SEEN", (12, 24), 8, "the last place where its packets were seen");
 const LAST: Column = Column::text("LAST", (4, 4), 7, "time since its last packet").shown(Show::Age);
 
 /// The columns of the table.
@@ -53,9 +62,10 @@ pub const DROPS_COLUMNS: &[Column] = &[
     of(&ANSWERED, 8, 8, 10),
     of(&WAY, 16, 44, 11),
     of(&SEEN_BY, 12, 30, 8),
-    of(&WHY, 36, 70, 0),
+    STOPPED_BY,
     of(&LAST, 4, 4, 7),
-    of(&RULE, 14, 40, 7),
+    of(&RULE, 14, 60, 9),
+    LAST_SEEN,
 ];
 
 /// A mark for what became of a connection, that needs no colour.
@@ -63,6 +73,7 @@ pub const DROPS_COLUMNS: &[Column] = &[
 pub fn glyph(flow: &Flow) -> (&'static str, Tone) {
     let state = flow.weir.as_ref().map(FlowDetail::state);
     match (flow.verdict(), state) {
+        (Verdict::Audit, _) => ("≠", Tone::Bad),
         (Verdict::Dropped | Verdict::Error, _) | (_, Some(ConnectionState::Rejected)) => ("✗", Tone::Bad),
         (_, Some(ConnectionState::Unanswered)) => ("⧗", Tone::Bad),
         (Verdict::Forwarded | Verdict::Redirected, _) => ("✓", Tone::Good),
@@ -119,7 +130,11 @@ pub fn connection_row(
     let middle = texts.into_iter().map(|(name, text)| Cell::ranked(text, rank(name), text_tone(name)));
     let cells = std::iter::once(Cell::text(mark, tone))
         .chain(middle)
-        .chain([Cell::ranked("", last_ns, Tone::Quiet), Cell::text(rule(flow, detail), Tone::Plain)])
+        .chain([
+            Cell::ranked("", last_ns, Tone::Quiet),
+            Cell::text(rule(flow, detail), Tone::Plain),
+            Cell::text(last_seen(detail), Tone::Plain),
+        ])
         .collect();
     let call = Call {
         encoded,
@@ -128,6 +143,8 @@ pub fn connection_row(
         last_ns,
         ended: connection.ended,
         failed: failed(flow),
+        denied: detail.policies.iter().any(|one| one.ruling() == PolicyRuling::Denied),
+        disagrees: !detail.disagreements.is_empty(),
         session,
         service,
     };
@@ -142,20 +159,27 @@ fn mark(flow: &Flow) -> (&'static str, Tone) {
     }
 }
 
-/// What the kernel's log named, and the policies that denied it; else the kernel's reason for dropping it.
+/// What the kernel's log named, and the policies that deny it; else the kernel's reason for dropping it.
 fn rule(flow: &Flow, detail: &FlowDetail) -> String {
     let policies = flow.egress_denied_by.iter().chain(&flow.ingress_denied_by);
     let policies = policies.map(|policy| format!("{}/{}", policy.namespace, policy.name));
+    let judged = denying_rules(detail);
+    let policies = policies.filter(|_| judged.is_empty());
     let mut names: Vec<String> = detail.rule_names.iter().cloned().chain(policies).collect();
     // Some writers' rules have no name of their own.
     let nameless =
         detail.logged_rules.iter().filter(|rule| rule.name.is_empty() && detail.rule_names.is_empty());
     names.extend(nameless.map(|rule| rule.writer.clone()));
+    names.extend_from_slice(&judged);
     if names.is_empty() {
         let losses = detail.kernel_drops.iter().filter(|drop| drop.loss);
         names.extend(losses.map(|drop| drop.reason.clone()));
     }
     if names.is_empty() { "-".to_owned() } else { escape(&names.join(", ")).into_owned() }
+}
+
+fn last_seen(detail: &FlowDetail) -> String {
+    if detail.last_seen_at.is_empty() { "-".to_owned() } else { escape(&detail.last_seen_at).into_owned() }
 }
 
 fn through(flow: &Flow, detail: &FlowDetail) -> Option<Through> {

@@ -8,8 +8,10 @@ use weir_proto::flow::layer7::Record;
 use weir_proto::flow::{Dns, Endpoint, Flow, Ip, L7FlowType, Layer4, Layer7, Tcp, Verdict, layer4};
 use weir_proto::observer::ServerStatusResponse;
 use weir_proto::weir::v1::{
-    self as wire, Connection, ConnectionState, Cost, Counters, Detail, Encapsulation, Evidence, FlowDetail,
-    Nat, NatSource, Observation, PathPoint, PeerStatus, Role, ServiceRef, Source, SourceKind,
+    self as wire, Connection, ConnectionState, Cost, Counters, Detail, Encapsulation, Evidence,
+    ExplainPolicyResponse, FlowDetail, Nat, NatSource, Observation, PathPoint, PeerStatus, PolicyConflict,
+    PolicyDirection, PolicyDisagreement, PolicyEnd, PolicyExplanation, PolicyJudgement, PolicyOpinion,
+    PolicyOutcome, PolicyRuling, PolicyStatus, Role, ServiceRef, Source, SourceKind,
 };
 
 use super::super::{Effect, Input, Model, Told};
@@ -176,6 +178,7 @@ pub fn denied(number: u32) -> Connection {
     detail.state = ConnectionState::Opening.into();
     detail.rule_names = vec!["deny:shop/api\u{1b}[2J".to_owned()];
     detail.last_seen_at = "flannel.1 in".to_owned();
+    detail.policies = policies();
     detail.evidence = vec![Evidence {
         observation: Observation::Logged.into(),
         time: stamp(1, 7),
@@ -183,6 +186,89 @@ pub fn denied(number: u32) -> Connection {
         icmp: None,
     }];
     connection
+}
+
+/// The same, delivered though policies deny it.
+pub fn contradicted(number: u32) -> Connection {
+    let mut connection = connection(number);
+    let detail = connection.flow.as_mut().unwrap().weir.as_mut().unwrap();
+    detail.policies = policies();
+    detail.disagreements = vec![PolicyDisagreement {
+        direction: PolicyDirection::Ingress.into(),
+        conflict: PolicyConflict::DeniedButDelivered.into(),
+        sentence: "policies deny its ingress, and it was answered: nobody enforces them here".to_owned(),
+    }];
+    connection
+}
+
+fn opinion(name: &str, outcome: PolicyOutcome, rule: Option<u32>, why: &str) -> PolicyOpinion {
+    PolicyOpinion {
+        kind: "NetworkPolicy".to_owned(),
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        generation: 2,
+        outcome: outcome.into(),
+        rule,
+        peer: rule.filter(|_| outcome == PolicyOutcome::Allows),
+        why: why.to_owned(),
+        ..Default::default()
+    }
+}
+
+const REMEDY: &str = "a policy that selects shop/api-0 with an ingress rule from pods with app=web in namespace shop on TCP 8080 would allow it";
+
+/// Egress is allowed, ingress denied.
+fn policies() -> Vec<PolicyJudgement> {
+    let judged = |direction: PolicyDirection, ruling: PolicyRuling, opinions| PolicyJudgement {
+        direction: direction.into(),
+        ruling: ruling.into(),
+        opinions,
+        ..PolicyJudgement::default()
+    };
+    let lets = opinion("web-may-call", PolicyOutcome::Allows, Some(0), "");
+    let none = "has no rule for it: by itself it lets nothing pass";
+    let other = "rule 1 means this peer, but only on TCP 80; TCP 80 is the Service's port, and policies judge the pod's";
+    let lacking = vec![
+        opinion("api-from-web", PolicyOutcome::Misses, Some(1), other),
+        opinion("deny-all\u{1b}[2J", PolicyOutcome::Misses, None, none),
+    ];
+    vec![
+        judged(PolicyDirection::Egress, PolicyRuling::Allowed, vec![lets]),
+        PolicyJudgement {
+            remedy: REMEDY.to_owned(),
+            ..judged(PolicyDirection::Ingress, PolicyRuling::Denied, lacking)
+        },
+    ]
+}
+
+/// What a server says of the denied ones now.
+pub fn explanation() -> ExplainPolicyResponse {
+    let end = |name: &str| {
+        Some(PolicyEnd {
+            kind: "pod".to_owned(),
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            ..Default::default()
+        })
+    };
+    let explanation = PolicyExplanation {
+        source: end("web-24"),
+        destination: end("api-0"),
+        port: 8080,
+        protocol: "tcp".to_owned(),
+        passes: Some(false),
+        judgements: policies(),
+        advice: vec![
+            REMEDY.to_owned(),
+            "egress allows it, but ingress of the server does not: both must".to_owned(),
+        ],
+        ..Default::default()
+    };
+    ExplainPolicyResponse {
+        explanations: vec![explanation],
+        node: "birch".to_owned(),
+        notes: vec!["policies of kind AdminNetworkPolicy are not read\u{1b}".to_owned()],
+    }
 }
 
 fn dns(name: &str, kind: L7FlowType, rcode: u32, seconds: i64) -> Flow {
@@ -228,6 +314,7 @@ fn status(received: u64) -> Told {
             detail: Detail::NoTiming.into(),
             ..Cost::default()
         }),
+        policy: connected.then(|| PolicyStatus { disagreements: 2, ..PolicyStatus::default() }),
         source: connected.then(|| Source { kind: SourceKind::Ebpf.into(), ..Source::default() }),
         ..Default::default()
     };
@@ -251,7 +338,11 @@ pub fn world() -> Model {
     let mut model = empty();
     model.told(Told::Connected, at(1));
     for number in 0..30 {
-        let made = if number % 7 == 3 { denied(number) } else { connection(number) };
+        let made = match number {
+            12 => contradicted(number),
+            _ if number % 7 == 3 => denied(number),
+            _ => connection(number),
+        };
         model.told(told(&made), at(2));
     }
     model.told(status(100), at(2));

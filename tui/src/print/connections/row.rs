@@ -9,6 +9,7 @@ use weir_proto::weir::v1::{
     ServiceRef,
 };
 
+use super::super::policy::policy_clauses;
 use super::super::style::{Paint, Tone, escape};
 use super::super::{Output, event, host, kernel_drop};
 
@@ -208,7 +209,8 @@ fn details(row: &Row<'_>) -> String {
 
 /// What stopped or refused it, or where it was last seen.
 fn fate(row: &Row<'_>) -> Vec<String> {
-    let mut fate: Vec<String> = row.detail.kernel_drops.iter().map(kernel_drop).collect();
+    let mut fate = policy_clauses(row.detail);
+    fate.extend(row.detail.kernel_drops.iter().map(kernel_drop));
     for evidence in &row.detail.evidence {
         let said = match evidence.observation() {
             Observation::Logged => "logged by",
