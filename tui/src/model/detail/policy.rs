@@ -9,7 +9,7 @@ use crate::print::{self, PolicyLine, advice_lines, escape, headline, policy_line
 
 /// Each direction with its policies, and what contradicts them.
 pub(super) fn then(flow: &Flow) -> Vec<Line> {
-    titled("policy", policy_lines(flow).into_iter().map(of))
+    titled("policy", policy_lines(flow).iter().map(of))
 }
 
 /// What they say now, and what helps beside what is said already.
@@ -22,7 +22,7 @@ pub(super) fn now(asked: &Asked, said: &[Line]) -> Vec<Line> {
         Asked::Answered(answer) => {
             let pairs = answer.explanations.iter().flat_map(|one| {
                 let head = line("", headline(one), tone_of(one.passes));
-                std::iter::once(head).chain(advice_lines(one).filter(is_new).map(of))
+                std::iter::once(head).chain(advice_lines(one).filter(is_new).map(|said| of(&said)))
             });
             let notes =
                 answer.notes.iter().map(|note| line("", format!("note: {}", escape(note)), Tone::Quiet));
@@ -37,7 +37,7 @@ fn titled(title: &'static str, lines: impl Iterator<Item = Line>) -> Vec<Line> {
     lines.enumerate().map(|(at, line)| Line { title: if at == 0 { title } else { "" }, ..line }).collect()
 }
 
-fn of(said: PolicyLine) -> Line {
+fn of(said: &PolicyLine) -> Line {
     line("", format!("{:indent$}{}", "", said.text, indent = said.depth * 2), tone(said.tone))
 }
 
