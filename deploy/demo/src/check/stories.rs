@@ -93,7 +93,8 @@ pub fn compare(
 /// open that word does not count.
 fn last<'a>(flows: &'a [Flow], live: &[Flow]) -> Option<&'a Flow> {
     let is_end = |flow: &Flow| flow.weir.as_ref().is_some_and(|detail| detail.reason() == Reason::End);
-    let open = !live.iter().any(is_end);
+    // A port may have had several connections: a SYN that is refused and sent again begins another.
+    let open = !live.last().is_some_and(is_end);
     flows.iter().rev().find(|flow| !(open && is_end(flow)))
 }
 
