@@ -180,20 +180,22 @@ fn how_full_the_table_is_is_read_in_its_own_namespace() {
     assert!(node.entries >= 2 && node.max >= node.entries, "{node:?}");
     assert_eq!((other.entries, other.max, other.drop), (0, node.max, 0));
     // A packet of no connection is invalid, and the node counts it.
-    world.node.run("sysctl -qw net.netfilter.nf_conntrack_checksum=1");
     world.pod.enter(|| send_broken(NODE));
     wait_until("it is counted", || world.node.enter(read).invalid > node.invalid);
     serving.join().unwrap();
 }
 
-/// An ICMP message whose checksum is wrong.
+/// A TCP segment without any flag (nf_conntrack_proto_tcp.c, tcp_error).
 fn send_broken(to: std::net::Ipv4Addr) {
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::RAW,
-        Some(rustix::net::ipproto::ICMP),
+        Some(rustix::net::ipproto::TCP),
     )
     .unwrap();
     let to = SocketAddr::from((to, 0));
-    rustix::net::sendto(&socket, &[8, 0, 1, 1, 0, 0, 0, 0], rustix::net::SendFlags::empty(), &to).unwrap();
+    let mut segment = [0; 20];
+    // Its header is five words long.
+    segment[12] = 5 << 4;
+    rustix::net::sendto(&socket, &segment, rustix::net::SendFlags::empty(), &to).unwrap();
 }
