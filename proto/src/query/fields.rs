@@ -125,7 +125,7 @@ pub static FIELDS: &[Field] = &[
     Field::flow(
         "policy",
         Kind::Prefix,
-        "policy that allows or denies it, by the network's word or weir's own judgement, begins so",
+        "policy that allows or denies it, also by weir's judgement, begins so",
         "policy=shop/deny-all",
         read::policy,
     ),
