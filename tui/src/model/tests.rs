@@ -183,9 +183,7 @@ fn every_column_has_its_cell() {
         let call = row.call().unwrap();
         assert_eq!(row.cells.rank(at("TIME")), call.first_ns);
         assert_eq!(row.cells.rank(at("LAST")), call.last_ns);
-        assert!(
-            row.cells.text(at(why)).starts_with("ingress denied by policy: shop/api-from-web, shop/deny")
-        );
+        assert!(row.cells.text(at(why)).starts_with("ingress denied: shop/api-from-web, shop/deny"));
         assert!(row.cells.text(at(why)).contains("; logged by "));
         assert_eq!(row.cells.text(at("STATE")), "opening");
         if why == "STOPPED BY" {

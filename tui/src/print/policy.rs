@@ -159,8 +159,8 @@ pub fn policy_clauses(detail: &FlowDetail) -> Vec<String> {
         detail.disagreements.iter().any(|disagreement| disagreement.direction == one.direction)
     };
     let denials = denials(detail).filter(|one| !is_contradicted(one));
-    let denials = denials
-        .map(|one| format!("{} denied by policy: {}", direction(one.direction()), names(&one.opinions)));
+    let denials =
+        denials.map(|one| format!("{} denied: {}", direction(one.direction()), names(&one.opinions)));
     let contradicted = detail.disagreements.iter().map(|one| format!("≠ {}", escape(&one.sentence)));
     denials.chain(contradicted).collect()
 }

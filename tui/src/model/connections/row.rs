@@ -64,7 +64,7 @@ pub const DROPS_COLUMNS: &[Column] = &[
     of(&SEEN_BY, 12, 30, 8),
     STOPPED_BY,
     of(&LAST, 4, 4, 7),
-    of(&RULE, 14, 60, 9),
+    of(&RULE, 40, 60, 7),
     LAST_SEEN,
 ];
 

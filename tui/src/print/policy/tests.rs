@@ -162,7 +162,7 @@ fn a_cell_names_who_denies_or_says_what_contradicts_it() {
         sentence: "denied, and delivered".to_owned(),
     };
     let plain = detail(vec![allowed(), denied()], vec![]);
-    assert_eq!(policy_clauses(&plain), ["ingress denied by policy: shop/deny-all, shop/from-gw"]);
+    assert_eq!(policy_clauses(&plain), ["ingress denied: shop/deny-all, shop/from-gw"]);
     assert_eq!(denying_rules(&plain), ["shop/deny-all", "shop/from-gw rule 1"]);
     let contradicted = detail(vec![allowed(), denied()], vec![delivered]);
     assert_eq!(policy_clauses(&contradicted), ["≠ denied, and delivered"]);
