@@ -196,6 +196,8 @@ fn filters(pane: &Pane, cluster: &Cluster) {
     pane.press(&["/", "Up", "Up"]);
     pane.shows("✓/verdict=dropped");
     pane.press(&["Escape"]);
+    // Two at once would be read as one with Alt.
+    pane.until("no prompt", |screen| !screen.contains("✓/verdict=dropped"));
     pane.press(&["Escape"]);
     let kept = pane.folder.join("state/weir/filters");
     let lines = std::fs::read_to_string(kept).unwrap();
