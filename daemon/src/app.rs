@@ -18,6 +18,7 @@ mod record;
 mod replay;
 mod serving;
 mod sources;
+mod tracking;
 mod usage;
 
 use std::io::IsTerminal as _;

@@ -6,6 +6,7 @@
 
 mod codec;
 mod reader;
+pub mod table;
 
 pub use codec::{emit_message, parse_message};
 pub use reader::{ConntrackError, Reader, Settings, Stats, start};

@@ -16,6 +16,7 @@ mod owners;
 mod path;
 mod point;
 pub(crate) mod policy;
+mod rules;
 mod service;
 mod summary;
 mod tcp;
@@ -67,7 +68,7 @@ impl Default for Settings {
             cluster_domain: "cluster.local".to_owned(),
             run: 1,
             max_names: 65_536,
-            max_judged: 262_144,
+            max_judged: 131_072,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the packet they are about, in no fixed order with it. Nothing here does I/O.
 
 pub mod reason;
+pub mod rule;
 
 use std::fmt;
 use std::sync::Arc;

@@ -25,6 +25,7 @@ use super::governed::Governed;
 use super::record::Recording;
 use super::serving::{self, Signals};
 use super::sources::Sources;
+use super::tracking::Tracking;
 use super::{AppError, clock, node, policies};
 
 /// Time passes for the tracker at least so often.
@@ -122,7 +123,7 @@ pub fn run(args: &RunArgs) -> Result<(), AppError> {
         .map_err(|cause| AppError::Start { what: "the pipeline", cause })?;
     tracing::info!(node = name, run, addresses = ?server.addresses(), "capturing and serving");
     let governed = Governed::new(args.budget.budget());
-    let parts = Parts { server, sources, source, pump, pulse, governed };
+    let parts = Parts { server, sources, source, pump, pulse, governed, tracking: Tracking::default() };
     let ended = runtime.block_on(parts.until_stopped(&status, args.serve.stop_deadline()));
     serving::end(runtime);
     ended
@@ -152,6 +153,7 @@ struct Parts {
     server: Server,
     pulse: Arc<Pulse>,
     governed: Governed,
+    tracking: Tracking,
 }
 
 impl Parts {
@@ -189,6 +191,7 @@ impl Parts {
     fn look(&mut self, status: &Status) {
         self.source.look(status);
         self.governed.look(&mut self.sources, status);
+        self.tracking.look(status);
         status.tell_source(self.sources.told());
         let counts = self.sources.counts();
         status.frames_dropped_kernel.store(counts.kernel_dropped, Ordering::Relaxed);
@@ -219,7 +222,7 @@ impl Parts {
     /// Ready no more; then sources first, so that what they read still goes through; readers get the rest; then the server.
     /// All within one deadline. Threads are waited for apart, so that a second signal is heard meanwhile.
     async fn stop(self, until: Instant) {
-        let Self { sources, source, pump, server, pulse: _, governed: _ } = self;
+        let Self { sources, source, pump, server, pulse: _, governed: _, tracking: _ } = self;
         server.set_ready(false).await;
         let left = move || until.saturating_duration_since(Instant::now());
         let ends = [

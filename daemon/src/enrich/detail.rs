@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use weir_proto::weir::v1::{ConnectionState, Counters, FlowDetail, Incomplete, Nat, NatSource, Reason};
 
 use super::ends::Ends;
-use super::{Scene, community_id, drops, join_key, path, tcp, text, timestamp};
+use super::{Scene, community_id, drops, join_key, path, rules, tcp, text, timestamp};
 use crate::capture::Detail;
 use crate::decode::Opaque;
 use crate::track::connection::{self, Connection, Observation, State};
@@ -38,6 +38,7 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         last_seen_at,
         correction,
         rule_names,
+        logged_rules,
         icmp_id,
         entry_key,
         merged_into,
@@ -48,8 +49,7 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
         disagreements: _,
     } = room;
     *connection_id = connection.id.0;
-    *join_key = join_key::of(connection.backend_tuple());
-    *entry_key = entry_key_of(connection, ends);
+    (*join_key, *entry_key) = (join_key::of(connection.backend_tuple()), entry_key_of(connection, ends));
     community_id::write(community_id, ends.true_tuple(), connection.icmp);
     *icmp_id = if ends.protocol.is_icmp() { u32::from(ends.client.port()) } else { 0 };
     (*merged_into, *correction) = (connection.merged_into().map_or(0, |into| into.0), event.correction);
@@ -66,7 +66,7 @@ pub(super) fn fill(room: &mut FlowDetail, scene: &Scene<'_>) {
     text::list(evidence, connection.evidence.iter(), |evidence, room| {
         path::evidence(room, scene.interfaces, evidence);
     });
-    text::list(rule_names, connection.rule_names.iter(), |name, room| text::set(room, name));
+    rules::write(rule_names, logged_rules, connection);
     *kernel_drops_more = drops::write(kernel_drops, connection);
     write_incomplete(incomplete, connection);
     write_last_seen_at(last_seen_at, scene);

@@ -1,7 +1,7 @@
 //! What the kernel gave up, on the wire: in its own words in `Flow.weir`, and in Hubble's where one of those fits.
 //!
 //! Hubble's words are those of Cilium's datapath. A rule of netfilter's may be a policy or anything else: it is called a denied
-//! policy only where the kernel's log named the rule.
+//! policy only where the kernel's log named the rule, and that does not say that it lets pass what it logs.
 
 use weir_proto::flow::DropReason;
 use weir_proto::weir::v1;

@@ -84,9 +84,8 @@ impl Judges {
             self.judge(connection, ends, directions, cluster);
         }
         let Some(judged) = self.judged.get_mut(&connection.id) else {
-            wire::open(&mut room.policies, directions, ends);
             room.disagreements.clear();
-            return SmallVec::new();
+            return self.not_remembered(room, event, ends, directions, cluster);
         };
         judged.look(connection, event.at, self.is_settled, cluster);
         if let Some(due) = judged.review_at(connection) {
@@ -103,48 +102,55 @@ impl Judges {
         told
     }
 
+    /// No policy selects a pod of it; or there was no room to remember it: then it is judged anew, and contradictions are not looked for.
+    fn not_remembered(
+        &mut self,
+        room: &mut FlowDetail,
+        event: &Event<'_>,
+        ends: &Ends,
+        directions: &[Direction],
+        cluster: &Cluster,
+    ) -> SmallVec<[Told; 2]> {
+        if self.judged.len() < self.most {
+            wire::open(&mut room.policies, directions, ends);
+            return SmallVec::new();
+        }
+        let mut judged = Judged::of(question(event.connection, ends), directions, cluster);
+        wire::judgements(&mut room.policies, &judged);
+        if !matches!(event.reason, Reason::Settled | Reason::Drop) {
+            return SmallVec::new();
+        }
+        self.count(&judged, u64::saturating_add);
+        judged.tell(event.connection, &mut self.stats)
+    }
+
     fn judge(&mut self, connection: &Connection, ends: &Ends, directions: &[Direction], cluster: &Cluster) {
         let question = question(connection, ends);
         if self.judged.get(&connection.id).is_some_and(|judged| judged.question == question) {
             return;
         }
-        let judgements: SmallVec<[Judgement; 2]> =
-            directions.iter().filter_map(|direction| cluster.judge(&question, *direction)).collect();
-        let decided = judgements.iter().any(|judgement| judgement.ruling != Ruling::Open);
-        if !decided {
-            self.judged.remove(&connection.id);
-            return;
+        if let Some(other) = self.judged.remove(&connection.id) {
+            self.count(&other, u64::saturating_sub);
+            other.take_back(&mut self.stats);
         }
-        let is_new = !self.judged.contains_key(&connection.id);
-        if is_new && self.judged.len() >= self.most {
-            return;
+        let judged = Judged::of(question, directions, cluster);
+        let decided = judged.judgements.iter().any(|judgement| judgement.ruling != Ruling::Open);
+        if decided && self.judged.len() < self.most {
+            self.count(&judged, u64::saturating_add);
+            self.judged.insert(connection.id, judged);
         }
-        if is_new {
-            self.count(&judgements);
-        }
-        let remedy = |judgement| Some(cluster.remedy(&question, judgement)?.to_string().into());
-        let remedies = judgements.iter().map(remedy).collect();
-        let told = judgements.iter().map(|_| None).collect();
-        let judged = Judged {
-            question,
-            judgements,
-            remedies,
-            told,
-            conflicts: SmallVec::new(),
-            waits: false,
-            ended: false,
-        };
-        self.judged.insert(connection.id, judged);
     }
 
-    fn count(&mut self, judgements: &[Judgement]) {
-        for judgement in judgements {
-            match judgement.ruling {
-                Ruling::Allowed => self.stats.allowed += 1,
-                Ruling::Denied => self.stats.denied += 1,
-                Ruling::Undecidable(_) => self.stats.undecidable += 1,
-                Ruling::Open | Ruling::Always(_) => {}
-            }
+    fn count(&mut self, judged: &Judged, by: fn(u64, u64) -> u64) {
+        let PolicyStatus { allowed, denied, undecidable, .. } = &mut self.stats;
+        for judgement in &judged.judgements {
+            let count = match judgement.ruling {
+                Ruling::Allowed => &mut *allowed,
+                Ruling::Denied => &mut *denied,
+                Ruling::Undecidable(_) => &mut *undecidable,
+                Ruling::Open | Ruling::Always(_) => continue,
+            };
+            *count = by(*count, 1);
         }
     }
 
@@ -229,6 +235,21 @@ fn question(connection: &Connection, ends: &Ends) -> Question {
 type Contradiction = (Option<Direction>, PolicyConflict);
 
 impl Judged {
+    fn of(question: Question, directions: &[Direction], cluster: &Cluster) -> Self {
+        let judgements: SmallVec<[Judgement; 2]> =
+            directions.iter().filter_map(|direction| cluster.judge(&question, *direction)).collect();
+        let remedy = |judgement| Some(cluster.remedy(&question, judgement)?.to_string().into());
+        Self {
+            question,
+            remedies: judgements.iter().map(remedy).collect(),
+            told: judgements.iter().map(|_| None).collect(),
+            judgements,
+            conflicts: SmallVec::new(),
+            waits: false,
+            ended: false,
+        }
+    }
+
     /// How the packets contradict what policies say now.
     fn contradictions(&self, connection: &Connection) -> SmallVec<[Contradiction; 2]> {
         match connection.verdict() {

@@ -7,7 +7,7 @@ use prost::Message;
 use weir_proto::flow::{DropReason, Flow, TrafficDirection, Verdict};
 use weir_proto::observer::{GetFlowsResponse, get_flows_response::ResponseTypes};
 use weir_proto::place::Place;
-use weir_proto::weir::v1::{ConnectionState, FlowDetail, Observation, Reason, ServiceRef};
+use weir_proto::weir::v1::{ConnectionState, FlowDetail, Observation, Reason, RuleAction, ServiceRef};
 use world::{ACK, CLIENT, FIN_ACK, Hop, LOCAL_CALL, RST_ACK, Route, SYN, SYN_ACK, World};
 
 fn weir(flow: &Flow) -> &FlowDetail {
@@ -105,6 +105,24 @@ fn a_denied_call_is_dropped_and_names_the_rule() {
 }
 
 #[test]
+fn a_rule_that_lets_pass_is_named_and_no_more() {
+    let mut world = World::on("worker-1");
+    world.forward(&world::TO_REMOTE[..1], SYN, 100);
+    world.log("allow:shop/api", &world::TO_REMOTE[1], 100);
+    world.wait_ms(60);
+    let flow = &world.flows[0];
+    assert_eq!((flow.verdict(), flow.drop_reason_desc()), (Verdict::Traced, DropReason::Unknown));
+    assert_eq!(
+        (weir(flow).reason(), weir(flow).rule_names.as_slice()),
+        (Reason::Settled, &["allow:shop/api".to_owned()][..])
+    );
+    let [rule] = weir(flow).logged_rules.as_slice() else { panic!("{flow:?}") };
+    assert_eq!((rule.writer.as_str(), rule.action()), ("hand", RuleAction::Allow));
+    assert_eq!((rule.namespace.as_str(), rule.name.as_str()), ("shop", "api"));
+    assert!(weir(flow).evidence.iter().all(|evidence| evidence.observation() != Observation::Logged));
+}
+
+#[test]
 fn a_call_that_the_kernel_drops_says_why_in_the_kernels_words() {
     let mut world = World::on("worker-1");
     world.forward(&world::TO_REMOTE[..1], SYN, 100);
@@ -129,6 +147,7 @@ fn a_drop_has_hubbles_word_where_one_fits() {
     };
     assert_eq!(told("NETFILTER_DROP", Some("deny:shop/api")), (DropReason::PolicyDenied, 133));
     assert_eq!(told("NETFILTER_DROP", None), (DropReason::Unknown, 1), "a rule that may be no policy");
+    assert_eq!(told("NETFILTER_DROP", Some("allow:shop/api")), (DropReason::Unknown, 1), "not by that rule");
     assert_eq!(told("NEIGH_FAILED", Some("log:all")), (DropReason::StaleOrUnroutableIp, 151));
     assert_eq!(told("IP_RPFILTER", None), (DropReason::InvalidSourceIp, 132));
 }

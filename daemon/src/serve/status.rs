@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use weir_proto::weir::v1::{Cost, KernelDropStatus, LinkStatus, PolicyStatus, ServerStatus, Source, Untold};
+use weir_proto::weir::v1::{
+    ConntrackStatus, Cost, KernelDropStatus, LinkStatus, PolicyStatus, ServerStatus, Source, Untold,
+};
 
 use crate::pipeline::LinkCounts;
 
@@ -37,6 +39,7 @@ pub struct Status {
     source: ArcSwapOption<Source>,
     untold: ArcSwapOption<Untold>,
     policy: ArcSwapOption<PolicyStatus>,
+    conntrack: ArcSwapOption<ConntrackStatus>,
     kernel_drops: ArcSwap<Vec<KernelDropStatus>>,
 }
 
@@ -86,6 +89,11 @@ impl Status {
         self.policy.store(Some(Arc::new(policy)));
     }
 
+    /// Says how the kernel's connection tracking is; None where there is none.
+    pub fn tell_conntrack(&self, table: Option<ConntrackStatus>) {
+        self.conntrack.store(table.map(Arc::new));
+    }
+
     /// Says where frames come from.
     pub fn tell_source(&self, source: Source) {
         self.source.store(Some(Arc::new(source)));
@@ -119,6 +127,7 @@ impl Status {
             source: self.source.load().as_deref().cloned(),
             untold: self.untold.load().as_deref().copied(),
             policy: self.policy.load().as_deref().copied(),
+            conntrack: self.conntrack.load().as_deref().copied(),
             kernel_drops: self.kernel_drops.load().to_vec(),
             ..Default::default()
         }

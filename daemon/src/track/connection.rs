@@ -11,7 +11,7 @@ use weir_cluster::UnixNanos;
 pub use super::counters::{Counters, Counts};
 use super::dns::Exchange;
 pub use super::dropped::{Cause, Drops, KernelDrop};
-use super::logged::Passing;
+use super::logged::{LogRule, Passing};
 pub use super::path::PathPoint;
 use super::path::UNKNOWN_POSITION;
 use super::tcp::Conversation;
@@ -195,8 +195,8 @@ pub struct Connection {
     pub(super) passing: Passing,
     /// What the kernel gave up of it.
     pub(super) drops: Option<Box<Drops>>,
-    /// Prefixes of log rules that named it.
-    pub rule_names: Vec<Arc<str>>,
+    /// The log rules that named it.
+    pub rules: Vec<LogRule>,
     /// What is missing.
     pub gaps: Gaps,
     /// Packets that are still compared with those of other connections: only the first of each.

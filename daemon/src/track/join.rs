@@ -184,7 +184,7 @@ impl Tracker {
             evidence: SmallVec::new(),
             passing: Passing::default(),
             drops: None,
-            rule_names: Vec::new(),
+            rules: Vec::new(),
             gaps,
             prints_left: PRINTS,
             losses: self.losses,
@@ -432,9 +432,9 @@ fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
     }
     older.passing = older.passing.max(younger.passing);
     older.take_drops(younger.drops);
-    for name in younger.rule_names {
-        if !older.rule_names.contains(&name) {
-            older.rule_names.push(name);
+    for rule in younger.rules {
+        if !older.rules.contains(&rule) {
+            older.rules.push(rule);
         }
     }
     older.gaps.midstream &= younger.gaps.midstream;

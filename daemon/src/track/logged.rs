@@ -1,7 +1,10 @@
 //! Packets that the kernel's log named: evidence for their connection, and its form after DNAT where nothing else showed it.
 //!
 //! How they find their connection is `named`'s; this says what they mean there: which rule, and between which devices.
-//! A log is no drop: the packet may have been seen behind it.
+//! A log is no drop: the packet may have been seen behind it, and the rule may say that it lets pass what it logs. Such a rule is
+//! named on the connection's next flow and is no evidence.
+
+use std::sync::Arc;
 
 use weir_cluster::UnixNanos;
 
@@ -14,9 +17,31 @@ use super::{Place, Sink, Stats, Tracker};
 use crate::capture::{Direction, Role};
 use crate::decode::Packet;
 use crate::testimony::LoggedPacket;
+use crate::testimony::rule::Rule;
 
-/// Rule names kept of one connection.
+/// Rules kept of one connection.
 const MAX_RULES: usize = 8;
+
+/// A rule of the kernel's log that named a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRule {
+    /// Its prefix, raw.
+    pub prefix: Arc<str>,
+    /// What that says, where its writer is known.
+    pub known: Option<Rule>,
+}
+
+impl LogRule {
+    fn of(logged: &LoggedPacket) -> Self {
+        Self { prefix: Arc::clone(&logged.prefix), known: Rule::of(logged.group, &logged.prefix) }
+    }
+
+    /// Whether it says that it stops nothing.
+    #[must_use]
+    pub fn lets_pass(&self) -> bool {
+        self.known.as_ref().is_some_and(Rule::lets_pass)
+    }
+}
 
 /// Between which devices the kernel's log saw packets of a connection: had they passed, they would have been seen behind it.
 /// Where it saw several (a SYN that is sent again may be translated to another backend), the last of these is told.
@@ -89,9 +114,14 @@ impl Named for LoggedPacket {
         let Some(connection) = tracker.connections.get_mut(place.slot) else {
             return;
         };
-        let news = !connection.rule_names.contains(&self.prefix) && connection.rule_names.len() < MAX_RULES;
+        let rule = LogRule::of(self);
+        let lets_pass = rule.lets_pass();
+        let news = !connection.rules.contains(&rule) && connection.rules.len() < MAX_RULES;
         if news {
-            connection.rule_names.push(self.prefix.clone());
+            connection.rules.push(rule);
+        }
+        if lets_pass {
+            return;
         }
         connection.observe(Observation::Logged, self.at, Witness::Rule(self.prefix.clone()));
         connection.passing = connection.passing.max(Passing::of(self));

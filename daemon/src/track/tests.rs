@@ -103,7 +103,7 @@ impl World {
                 packets: (total.forward.packets, total.reverse.packets),
                 delta: (event.delta.forward.packets, event.delta.reverse.packets),
                 points: connection.path.len(),
-                rules: connection.rule_names.iter().map(ToString::to_string).collect(),
+                rules: connection.rules.iter().map(|rule| rule.prefix.to_string()).collect(),
                 correction: event.correction,
                 merged_into: connection.merged_into().map(|into| into.0),
             });

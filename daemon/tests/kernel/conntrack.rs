@@ -5,10 +5,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use weir_daemon::capture::{Input, Sink, sink};
-use weir_daemon::conntrack::{self, Reader, Settings};
+use weir_daemon::conntrack::{self, Reader, Settings, table};
 use weir_daemon::testimony::{ConntrackEntry, Testimony};
 
-use crate::namespace::{DEADLINE, NODE, POD, World, call, command, echo, may_run, read_until, wait_until};
+use crate::namespace::{
+    DEADLINE, NODE, Namespace, POD, World, call, command, echo, may_run, read_until, wait_until,
+};
 
 /// The address that the node translates to its own.
 const SERVICE: &str = "10.96.0.1:80";
@@ -162,4 +164,38 @@ fn a_full_queue_is_counted_and_healed_by_a_dump() {
     });
     assert_eq!(reader.stop(DEADLINE), Ok(()));
     serving.join().unwrap();
+}
+
+#[test]
+fn how_full_the_table_is_is_read_in_its_own_namespace() {
+    if !may_run("how_full_the_table_is_is_read_in_its_own_namespace") {
+        return;
+    }
+    let read = || table::read(|path| std::fs::read_to_string(path)).unwrap();
+    let world = world_with_service();
+    let serving = serve(&world, 2);
+    call_service(&world, 4001);
+    call_service(&world, 4002);
+    let (node, other) = (world.node.enter(read), Namespace::new().enter(read));
+    assert!(node.entries >= 2 && node.max >= node.entries, "{node:?}");
+    assert_eq!((other.entries, other.max, other.drop), (0, node.max, 0));
+    // A packet of no connection is invalid, and the node counts it.
+    world.pod.enter(|| send_broken(NODE));
+    wait_until("it is counted", || world.node.enter(read).invalid > node.invalid);
+    serving.join().unwrap();
+}
+
+/// A TCP segment without any flag (nf_conntrack_proto_tcp.c, tcp_error).
+fn send_broken(to: std::net::Ipv4Addr) {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::RAW,
+        Some(rustix::net::ipproto::TCP),
+    )
+    .unwrap();
+    let to = SocketAddr::from((to, 0));
+    let mut segment = [0; 20];
+    // Its header is five words long.
+    segment[12] = 5 << 4;
+    rustix::net::sendto(&socket, &segment, rustix::net::SendFlags::empty(), &to).unwrap();
 }

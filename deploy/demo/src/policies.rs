@@ -1,12 +1,12 @@
 //! Writes the NetworkPolicies as a CNI's rules: one chain for each selected pod and direction, which lets allowed new
-//! connections return and logs and drops the rest.
+//! connections return and logs and drops the rest. A node has those of its own pods: it judges what leaves and what enters them.
 //!
 //! Text for `iptables-restore` or `nft`, pure. They sit in FORWARD, where DNAT is done: what a policy judges is the pod's own
 //! address and port. Replies are never judged: policies are about connections.
 
 use std::fmt::Write;
 
-use crate::plan::{Allow, Direction, Family, NFLOG_GROUPS, Plan, Pod, Policy, Protocol};
+use crate::plan::{Allow, Direction, Family, NFLOG_GROUPS, Node, Plan, Pod, Policy, Protocol};
 use crate::services::fnv;
 
 /// Neighbour solicitation and advertisement (RFC 4861): where a bridge shows its frames to the rules, they are among them, and
@@ -16,7 +16,7 @@ const NEIGHBOURS: [u8; 2] = [135, 136];
 pub const NFT_TABLE: &str = "netpol";
 
 /// Rules of the `filter` table, to be put before all others.
-pub fn iptables(plan: &Plan, family: Family) -> String {
+pub fn iptables(plan: &Plan, node: &Node, family: Family) -> String {
     let mut rules =
         String::from(":NETPOL - [0:0]\n-A FORWARD -m comment --comment \"network policies\" -j NETPOL\n");
     rules.push_str("-A NETPOL -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN\n");
@@ -25,7 +25,7 @@ pub fn iptables(plan: &Plan, family: Family) -> String {
             let _ = writeln!(rules, "-A NETPOL -p icmpv6 --icmpv6-type {kind} -j RETURN");
         }
     }
-    for (policy, pod) in selected(plan) {
+    for (policy, pod) in selected(plan, node) {
         let chain = chain(policy, pod);
         let (own, peer) = match policy.direction {
             Direction::Ingress => ("-d", "-s"),
@@ -50,10 +50,10 @@ pub fn iptables(plan: &Plan, family: Family) -> String {
 }
 
 /// The same as a table of the family.
-pub fn nft(plan: &Plan, family: Family) -> String {
+pub fn nft(plan: &Plan, node: &Node, family: Family) -> String {
     let (mut jumps, mut chains) = (String::new(), String::new());
     let table = family.keyword();
-    for (policy, pod) in selected(plan) {
+    for (policy, pod) in selected(plan, node) {
         let chain = chain(policy, pod);
         let (own, peer) = match policy.direction {
             Direction::Ingress => ("daddr", "saddr"),
@@ -82,9 +82,12 @@ pub fn nft(plan: &Plan, family: Family) -> String {
     )
 }
 
-/// Each policy with each pod that it selects.
-fn selected(plan: &Plan) -> impl Iterator<Item = (&Policy, &Pod)> {
-    let of = |policy: &'_ Policy, pod: &Pod| pod.namespace == policy.namespace && pod.app == policy.app;
+/// Each policy with each pod of the node that it selects.
+fn selected<'a>(plan: &'a Plan, node: &Node) -> impl Iterator<Item = (&'a Policy, &'a Pod)> {
+    let place = node.place;
+    let of = move |policy: &Policy, pod: &Pod| {
+        pod.place == place && pod.namespace == policy.namespace && pod.app == policy.app
+    };
     let each =
         move |policy| plan.pods.iter().filter(move |pod| of(policy, pod)).map(move |pod| (policy, pod));
     plan.enforced().into_iter().flat_map(each)

@@ -19,12 +19,12 @@ pub fn install(netns: &Netns, plan: &Plan, node: &Node) -> Result<()> {
         match plan.kinds.services {
             Rules::Iptables => {
                 netns.restore_rules(*family, &iptables::nat_rules(plan, node, *family))?;
-                let policies = policies::iptables(plan, *family);
+                let policies = policies::iptables(plan, node, *family);
                 netns.restore_rules(*family, &iptables::filter_rules(plan, &policies, *family))?;
             }
             Rules::Nft => {
                 netns.load_nft(&nft::rules(plan, node, *family))?;
-                netns.load_nft(&policies::nft(plan, *family))?;
+                netns.load_nft(&policies::nft(plan, node, *family))?;
             }
         }
     }

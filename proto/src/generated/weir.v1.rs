@@ -147,6 +147,9 @@ pub struct FlowDetail {
     /// change of what the judgement rests on: so it comes on a correction, some seconds after the first record.
     #[prost(message, repeated, tag = "34")]
     pub disagreements: ::prost::alloc::vec::Vec<PolicyDisagreement>,
+    /// What the rules in `rule_names` are, as far as who wrote them is known.
+    #[prost(message, repeated, tag = "35")]
+    pub logged_rules: ::prost::alloc::vec::Vec<LoggedRule>,
 }
 impl ::prost::Name for FlowDetail {
     const NAME: &'static str = "FlowDetail";
@@ -245,6 +248,41 @@ impl ::prost::Name for PolicyDisagreement {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.PolicyDisagreement".into()
+    }
+}
+/// A rule that the kernel's log (NFLOG) named, read from its group and prefix.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoggedRule {
+    /// Who wrote it: "calico", "kube-router", "weave"; "hand" for prefixes as "deny:NAMESPACE/NAME".
+    #[prost(string, tag = "1")]
+    pub writer: ::prost::alloc::string::String,
+    /// What it does with a packet.
+    #[prost(enumeration = "RuleAction", tag = "2")]
+    pub action: i32,
+    /// Kind of the policy it is of, as users call it: "NetworkPolicy", "Calico's NetworkPolicy"; "Tier" or "Profile" where it is
+    /// of one of those. Empty: not said.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// Namespace and name of the policy. Empty: not said; the namespace too where the kind has none.
+    #[prost(string, tag = "4")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub name: ::prost::alloc::string::String,
+    /// Which way it looks at, from the pod that the policy selects.
+    #[prost(enumeration = "RuleDirection", tag = "6")]
+    pub direction: i32,
+    /// Number of the rule in the policy's list, from 0. Absent: not said, or that no rule matched is what it stands for.
+    #[prost(uint32, optional, tag = "7")]
+    pub index: ::core::option::Option<u32>,
+}
+impl ::prost::Name for LoggedRule {
+    const NAME: &'static str = "LoggedRule";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.LoggedRule".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.LoggedRule".into()
     }
 }
 /// Packets of one connection that the kernel gave up, for one reason at one place.
@@ -722,6 +760,9 @@ pub struct ServerStatus {
     /// On a daemon: what could not be told of the packets that came.
     #[prost(message, optional, tag = "27")]
     pub untold: ::core::option::Option<Untold>,
+    /// On a daemon: the kernel's connection tracking in its network namespace. Absent where there is none.
+    #[prost(message, optional, tag = "28")]
+    pub conntrack: ::core::option::Option<ConntrackStatus>,
     /// On a daemon: what the NetworkPolicies said, and how that went. On a relay: the sums over the daemons that answered.
     #[prost(message, optional, tag = "29")]
     pub policy: ::core::option::Option<PolicyStatus>,
@@ -766,6 +807,38 @@ impl ::prost::Name for PolicyStatus {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/weir.v1.PolicyStatus".into()
+    }
+}
+/// The kernel's connection tracking table of one network namespace. Counts are the kernel's, since the namespace began; 0 too
+/// where the kernel does not tell them (no /proc/net/stat/nf_conntrack).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConntrackStatus {
+    /// Entries in the table, and the most that may be in it (net.netfilter.nf_conntrack_max; 0: no bound).
+    #[prost(uint64, tag = "1")]
+    pub entries: u64,
+    #[prost(uint64, tag = "2")]
+    pub max: u64,
+    /// Entries that could not be inserted since another connection had taken their place meanwhile.
+    #[prost(uint64, tag = "3")]
+    pub insert_failed: u64,
+    /// Packets dropped since their connection could not be tracked: no room, no memory, or an entry that could not be inserted.
+    #[prost(uint64, tag = "4")]
+    pub drop: u64,
+    /// Entries that were removed before their time to make room for new ones.
+    #[prost(uint64, tag = "5")]
+    pub early_drop: u64,
+    /// Packets that belong to no connection and begin none.
+    #[prost(uint64, tag = "6")]
+    pub invalid: u64,
+}
+impl ::prost::Name for ConntrackStatus {
+    const NAME: &'static str = "ConntrackStatus";
+    const PACKAGE: &'static str = "weir.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "weir.v1.ConntrackStatus".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/weir.v1.ConntrackStatus".into()
     }
 }
 /// What was seen and is in no flow, or not as it should be.
@@ -1094,6 +1167,78 @@ impl PolicyConflict {
             "POLICY_CONFLICT_UNSPECIFIED" => Some(Self::Unspecified),
             "POLICY_CONFLICT_DENIED_BUT_DELIVERED" => Some(Self::DeniedButDelivered),
             "POLICY_CONFLICT_ALLOWED_BUT_DROPPED" => Some(Self::AllowedButDropped),
+            _ => None,
+        }
+    }
+}
+/// What a rule does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RuleAction {
+    Unspecified = 0,
+    /// Lets it through.
+    Allow = 1,
+    /// Stops it.
+    Deny = 2,
+    /// Leaves it to the next tier of policies.
+    Pass = 3,
+    /// Would stop it: the policy is staged, and only watches.
+    WouldDeny = 4,
+}
+impl RuleAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RULE_ACTION_UNSPECIFIED",
+            Self::Allow => "RULE_ACTION_ALLOW",
+            Self::Deny => "RULE_ACTION_DENY",
+            Self::Pass => "RULE_ACTION_PASS",
+            Self::WouldDeny => "RULE_ACTION_WOULD_DENY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RULE_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "RULE_ACTION_ALLOW" => Some(Self::Allow),
+            "RULE_ACTION_DENY" => Some(Self::Deny),
+            "RULE_ACTION_PASS" => Some(Self::Pass),
+            "RULE_ACTION_WOULD_DENY" => Some(Self::WouldDeny),
+            _ => None,
+        }
+    }
+}
+/// Which way a rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RuleDirection {
+    Unspecified = 0,
+    /// What enters the pod.
+    Ingress = 1,
+    /// What leaves it.
+    Egress = 2,
+}
+impl RuleDirection {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RULE_DIRECTION_UNSPECIFIED",
+            Self::Ingress => "RULE_DIRECTION_INGRESS",
+            Self::Egress => "RULE_DIRECTION_EGRESS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RULE_DIRECTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "RULE_DIRECTION_INGRESS" => Some(Self::Ingress),
+            "RULE_DIRECTION_EGRESS" => Some(Self::Egress),
             _ => None,
         }
     }

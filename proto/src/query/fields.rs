@@ -125,7 +125,7 @@ pub static FIELDS: &[Field] = &[
     Field::flow(
         "policy",
         Kind::Prefix,
-        "policy that allows or denies it, also by weir's judgement, begins so",
+        "policy that allows or denies it (by weir's judgement or the log), begins so",
         "policy=shop/deny-all",
         read::policy,
     ),

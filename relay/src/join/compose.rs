@@ -229,6 +229,11 @@ fn fill_detail(base: &mut FlowDetail, other: &FlowDetail) {
             base.rule_names.push(rule.clone());
         }
     }
+    for rule in &other.logged_rules {
+        if !base.logged_rules.contains(rule) {
+            base.logged_rules.push(rule.clone());
+        }
+    }
     base.kernel_drops.extend_from_slice(&other.kernel_drops);
     base.kernel_drops_more += other.kernel_drops_more;
     if finality(other.state()) > finality(base.state()) {

@@ -56,6 +56,28 @@ fn what_is_observed_is_what_is_evaluated_until_the_kernels_rules_change() {
     only_these_disagree(&world, &[removed, added]);
 }
 
+#[test]
+fn a_node_on_which_nothing_enforces_policies_says_so() {
+    let test = "a_node_on_which_nothing_enforces_policies_says_so";
+    let root = is_root().then_some(());
+    let Some(()) = skip_unless(test, root, "network namespaces need root") else { return };
+    let world = World::new().unwrap();
+    world.nft("flush ruleset").unwrap();
+    let (from, to) = (world.pod("lab/probe").unwrap(), world.pod("shop/db").unwrap());
+    for own in 22_000..22_005 {
+        assert!(world.call(from, to, 9090, own).unwrap().connected, "nothing stops it");
+    }
+    let said = wait_for("the sentence that nothing enforces policies", LATER, || {
+        let status = world.weir.status().ok()?;
+        let notices = status["weir"]["notices"].as_array()?.clone();
+        notices.iter().filter_map(Value::as_str).find(|it| it.contains("enforces")).map(str::to_owned)
+    });
+    let expected =
+        ["nothing on this node enforces NetworkPolicy", " 5 were delivered, and none was seen stopped"];
+    let is_said = said.as_ref().is_ok_and(|said| expected.iter().all(|part| said.contains(part)));
+    assert!(is_said, "{said:?}: {:#}", world.weir.status().unwrap());
+}
+
 /// The calls, the packets and the policies say the same of every pair.
 fn every_pair_agrees(world: &World) {
     let calls = world.call_all().unwrap();

@@ -146,9 +146,14 @@ fn frozen(pane: &Pane, cluster: &mut Cluster) {
 }
 
 fn views(pane: &Pane) {
-    for (key, title) in
-        [("2", "DESTINATION"), ("3", "SHARE"), ("4", "QUERIES"), ("5", "WHY"), ("6", "FLOWS/S"), ("1", "RTT")]
-    {
+    for (key, title) in [
+        ("2", "DESTINATION"),
+        ("3", "SHARE"),
+        ("4", "QUERIES"),
+        ("5", "STOPPED BY"),
+        ("6", "FLOWS/S"),
+        ("1", "RTT"),
+    ] {
         pane.press(&[key]);
         pane.until(title, |screen| screen.lines().nth(2).is_some_and(|line| line.contains(title)));
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use weir_proto::observer::ServerStatusResponse;
 use weir_proto::weir::v1::{
-    Cost, Detail, PeerStatus, PolicyStatus, ServerStatus, Source, SourceKind, Untold,
+    ConntrackStatus, Cost, Detail, PeerStatus, PolicyStatus, ServerStatus, Source, SourceKind, Untold,
 };
 
 use super::style::escape;
@@ -75,6 +75,20 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
     if let Some(cost) = &weir.cost {
         writeln!(out, "Cost: {}", cost_line(cost))?;
     }
+    if let Some(table) = &weir.conntrack {
+        writeln!(out, "Conntrack: {}", conntrack_line(table))?;
+    }
+    counted(weir, out)?;
+    for peer in &weir.peers {
+        writeln!(out, "Node {}", peer_line(peer))?;
+    }
+    for notice in &weir.notices {
+        writeln!(out, "Note: {}", escape(notice))?;
+    }
+    Ok(())
+}
+
+fn counted(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
     for link in &weir.links {
         writeln!(
             out,
@@ -97,12 +111,6 @@ fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
     }
     if let Some(policy) = &weir.policy {
         writeln!(out, "Policies: {}", policy_line(policy))?;
-    }
-    for peer in &weir.peers {
-        writeln!(out, "Node {}", peer_line(peer))?;
-    }
-    for notice in &weir.notices {
-        writeln!(out, "Note: {}", escape(notice))?;
     }
     Ok(())
 }
@@ -188,6 +196,18 @@ fn cost_line(cost: &Cost) -> String {
     line
 }
 
+fn conntrack_line(table: &ConntrackStatus) -> String {
+    format!(
+        "{} of {} entries; {} packets dropped, {} entries removed early, {} not inserted, {} packets invalid",
+        grouped(table.entries),
+        grouped(table.max),
+        grouped(table.drop),
+        grouped(table.early_drop),
+        grouped(table.insert_failed),
+        grouped(table.invalid),
+    )
+}
+
 fn policy_line(policy: &PolicyStatus) -> String {
     format!(
         "{} known; directions of connections: {} allowed, {} denied ({} of them seen stopped, {} delivered all the same), {} \
@@ -262,6 +282,24 @@ mod tests {
         let mut out = Vec::new();
         added(&weir, &mut out).unwrap();
         let expected = "Kernel drops NETFILTER_DROP: 50,321 packets, 1,000 told one by one\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_node_whose_connection_tracking_had_no_room() {
+        let table = ConntrackStatus {
+            entries: 65_536,
+            max: 65_536,
+            insert_failed: 3,
+            drop: 1200,
+            early_drop: 40,
+            invalid: 7,
+        };
+        let weir = ServerStatus { conntrack: Some(table), ..ServerStatus::default() };
+        let mut out = Vec::new();
+        added(&weir, &mut out).unwrap();
+        let expected = "Conntrack: 65,536 of 65,536 entries; 1,200 packets dropped, 40 entries removed early, 3 not \
+            inserted, 7 packets invalid\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -69,6 +69,15 @@ impl Judged {
     }
 }
 
+impl Judged {
+    /// It was judged by ends that turned out to be others.
+    pub(super) fn take_back(&self, stats: &mut PolicyStatus) {
+        for told in self.told.iter().flatten() {
+            count(Some(told.fate), Fate::Denied, stats);
+        }
+    }
+}
+
 fn fate(judgement: &Judgement, connection: &Connection) -> Option<Fate> {
     match (&judgement.ruling, connection.verdict()) {
         (Ruling::Allowed, _) => Some(Fate::Allowed),

@@ -129,8 +129,9 @@ fn delivered(judged: &Judged, only: Option<Direction>) -> String {
 
 /// Who allows it, and what stopped it.
 fn dropped(judged: &Judged, connection: &Connection) -> String {
-    let by = match (connection.rule_names.first(), connection.stopped_by()) {
-        (Some(rule), _) => format!("a rule that logs {rule:?}"),
+    let rule = connection.rules.iter().find(|rule| !rule.lets_pass() && !rule.prefix.is_empty());
+    let by = match (rule, connection.stopped_by()) {
+        (Some(rule), _) => format!("a rule that logs {:?}", rule.prefix),
         (None, Some(drop)) => format!("the kernel: {}", drop.cause),
         (None, None) => "a rule".to_owned(),
     };

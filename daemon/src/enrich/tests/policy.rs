@@ -203,3 +203,16 @@ fn what_held_at_the_first_packet_stays_whatever_changes_later() {
     world.wait_ms(1000);
     assert_eq!(only(&weir(world.last()).policies).ruling(), PolicyRuling::Allowed);
 }
+
+#[test]
+fn what_there_is_no_room_to_remember_is_judged_anew_and_never_called_open() {
+    let mut world = on("worker-2", &[ingress("api-in", "api", "other", 8080)]);
+    world.remembers(0);
+    converse(&mut world, &world::FROM_REMOTE);
+    world.wait_ms(9000);
+    assert_eq!(verdicts(&world).len(), 1);
+    for flow in &world.flows {
+        assert_eq!(only(&weir(flow).policies).ruling(), PolicyRuling::Denied);
+        assert!(weir(flow).disagreements.is_empty());
+    }
+}

@@ -141,6 +141,12 @@ impl World {
         });
     }
 
+    /// What policies say of so many connections is remembered.
+    pub(super) fn remembers(&mut self, max_judged: usize) {
+        self.settings.max_judged = max_judged;
+        self.enricher = Enricher::new(self.settings.clone()).unwrap();
+    }
+
     /// The cluster's objects are such, from that time on.
     pub(super) fn knows(&mut self, objects: impl IntoIterator<Item = Object>, at: UnixNanos) {
         for object in objects {

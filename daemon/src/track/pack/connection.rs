@@ -74,7 +74,7 @@ packed!(struct Emission {
 });
 packed!(struct Connection {
     id, forms, original, backend, nat_source, conntrack, zone, path, measured, aside, state, first_packet, last_packet,
-    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rule_names, drops
+    tcp, evidence, passing, gaps, prints_left, losses, flags_forward, icmp, ethernet, opaque, emission; dns, rules, drops
 });
 
 impl Packed for Witness {
@@ -104,7 +104,7 @@ impl Connection {
     /// True if all of it can be packed: it has no texts, which few have and none for long.
     pub(in crate::track) fn is_plain(&self) -> bool {
         self.dns.is_none()
-            && self.rule_names.is_empty()
+            && self.rules.is_empty()
             && self.drops.is_none()
             && self.emission.waiting.is_empty()
     }

@@ -20,11 +20,22 @@ fn log_between(world: &mut World, devices: (u32, u32), tuple: Tuple, sequence: u
 
 /// The log of a SYN between two devices, and between two ports where these are bridges.
 fn log_on(world: &mut World, devices: (u32, u32), ports: (u32, u32), tuple: Tuple, sequence: u32) {
+    log_by(world, (5, RULE), (devices, ports), tuple, sequence);
+}
+
+/// The log of a SYN by the rule of this group and prefix, between two devices and two ports.
+fn log_by(
+    world: &mut World,
+    (group, prefix): (u16, &str),
+    (devices, ports): ((u32, u32), (u32, u32)),
+    tuple: Tuple,
+    sequence: u32,
+) {
     let packet = bytes(tuple, SYN, (sequence, 0));
     let logged = LoggedPacket {
         at: UnixNanos::from_nanos(world.now),
-        prefix: Arc::from(RULE),
-        group: 5,
+        prefix: Arc::from(prefix),
+        group,
         in_ifindex: devices.0,
         out_ifindex: devices.1,
         in_port_ifindex: ports.0,
@@ -65,6 +76,39 @@ fn a_rule_that_logs_what_passes_drops_nothing() {
     world.returns(CLIENT, SYN_ACK, (900, 101));
     assert_eq!(world.last().verdict, Verdict::Forwarded);
     assert_eq!(world.last().rules, [RULE]);
+}
+
+#[test]
+fn a_rule_that_says_that_it_lets_pass_is_no_evidence() {
+    let forward = ((VETH.0, FLANNEL.0), (0, 0));
+    for (rule, verdict) in [
+        ((2, "APE0|knp/shop/web"), Verdict::Traced),
+        ((2, "PPE|default"), Verdict::Traced),
+        ((2, "DPE0|sknp/shop/web"), Verdict::Traced),
+        ((5, "allow:shop/web"), Verdict::Traced),
+        ((2, "DPE0|knp/shop/web"), Verdict::Dropped),
+        ((100, ""), Verdict::Dropped),
+        ((5, "whatever it means"), Verdict::Dropped),
+    ] {
+        let mut world = World::new();
+        world.tcp(VETH, Direction::Inbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        log_by(&mut world, rule, forward, tuple(CLIENT, BACKEND), 100);
+        world.wait(60_000_000);
+        assert_eq!((world.last().verdict, world.last().rules.len()), (verdict, 1), "{rule:?}");
+        assert_eq!(world.last().reason == Reason::Drop, verdict == Verdict::Dropped, "{rule:?}");
+    }
+}
+
+#[test]
+fn what_one_rule_lets_pass_another_may_stop() {
+    let forward = ((VETH.0, FLANNEL.0), (0, 0));
+    let mut world = World::new();
+    world.tcp(VETH, Direction::Inbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+    log_by(&mut world, (2, "APE0|knp/shop/web"), forward, tuple(CLIENT, BACKEND), 100);
+    world.wait(60_000_000);
+    log_by(&mut world, (1, "DPI0|knp/shop/api"), forward, tuple(CLIENT, BACKEND), 100);
+    assert_eq!((world.last().reason, world.last().verdict), (Reason::Drop, Verdict::Dropped));
+    assert_eq!(world.last().rules, ["APE0|knp/shop/web", "DPI0|knp/shop/api"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::command::output;
 use crate::curl::Call;
 use crate::kinds::Rules;
 use crate::netns::Netns;
-use crate::plan::{Direction, Family, Policy, Role, Service};
+use crate::plan::{Direction, Family, Place, Policy, Role, Service};
 use crate::policies;
 use crate::report::Report;
 
@@ -104,19 +104,21 @@ async fn denied(
     Ok(())
 }
 
-/// Packets that the policy's NFLOG rules have counted, on all nodes.
+/// Packets that the policy's NFLOG rules have counted, on the nodes of its pods.
 fn logged(scene: &Scene<'_>, family: Family, policy: &Policy) -> Result<u64> {
     let plan = scene.plan;
     let selected = plan.pods.iter().filter(|pod| pod.namespace == policy.namespace && pod.app == policy.app);
     let mut sum = 0;
     for pod in selected {
         let chain = policies::chain(policy, pod);
-        for node in [&scene.world.near, &scene.world.far] {
-            sum += match plan.kinds.services {
-                Rules::Iptables => iptables_counter(node, family, &chain, &policy.log_prefix())?,
-                Rules::Nft => nft_counter(node, family, &chain)?,
-            };
-        }
+        let node = match pod.place {
+            Place::Near => &scene.world.near,
+            Place::Far => &scene.world.far,
+        };
+        sum += match plan.kinds.services {
+            Rules::Iptables => iptables_counter(node, family, &chain, &policy.log_prefix())?,
+            Rules::Nft => nft_counter(node, family, &chain)?,
+        };
     }
     Ok(sum)
 }

@@ -33,12 +33,17 @@ pub type Stories = BTreeMap<String, Vec<Flow>>;
 pub fn stories(scene: &Scene<'_>, flows: Vec<Flow>) -> Stories {
     let checker = scene.plan.pod(Role::Checker).address(scene.plan.family()).to_string();
     let mut stories = Stories::new();
-    for flow in flows {
+    for flow in flows.into_iter().filter(|flow| !was_merged(flow)) {
         if let Some(key) = key(&flow, &checker, scene.next_port.get()) {
             stories.entry(key).or_default().push(flow);
         }
     }
     stories
+}
+
+/// The end of what turned out to be part of another connection: that one tells on, and which of both speaks last is chance.
+fn was_merged(flow: &Flow) -> bool {
+    flow.weir.as_ref().is_some_and(|detail| detail.merged_into != 0)
 }
 
 /// What a flow is about: a call by its port, or a DNS answer. Nothing for what is not the checks' own.
@@ -88,7 +93,8 @@ pub fn compare(
 /// open that word does not count.
 fn last<'a>(flows: &'a [Flow], live: &[Flow]) -> Option<&'a Flow> {
     let is_end = |flow: &Flow| flow.weir.as_ref().is_some_and(|detail| detail.reason() == Reason::End);
-    let open = !live.iter().any(is_end);
+    // A port may have had several connections: a SYN that is refused and sent again begins another.
+    let open = !live.last().is_some_and(is_end);
     flows.iter().rev().find(|flow| !(open && is_end(flow)))
 }
 

@@ -59,6 +59,11 @@ pub(in crate::query) fn policy(flow: &Flow, _: End, sink: &mut Sink<'_>) {
     for policy in lists.into_iter().flatten() {
         sink.name(&policy.namespace, &policy.name);
     }
+    for rule in detail(flow).map_or(&[][..], |detail| &detail.logged_rules) {
+        if !matches!(rule.kind.as_str(), "Tier" | "Profile") && !rule.name.is_empty() {
+            sink.name(&rule.namespace, &rule.name);
+        }
+    }
     for judgement in judgements(flow) {
         for opinion in judgement.opinions.iter().filter(|opinion| decides(judgement.ruling(), opinion)) {
             sink.name(&opinion.namespace, &opinion.name);

@@ -116,6 +116,18 @@ fn every_field_changes_what_passes() {
 }
 
 #[test]
+fn a_policy_is_found_by_the_rule_that_the_kernels_log_named() {
+    let rule = |kind: &str| {
+        let rule = format!(r#"{{"writer":"calico","kind":"{kind}","namespace":"shop","name":"deny-all"}}"#);
+        flow(&format!(r#"{{"weir":{{"logged_rules":[{rule}]}}}}"#))
+    };
+    assert!(passes("policy=shop/deny", &rule("NetworkPolicy")) && passes("policy=shop/deny", &rule("")));
+    assert!(!passes("policy=other/deny", &rule("NetworkPolicy")));
+    assert!(!passes("policy=shop/deny", &rule("Tier")) && !passes("policy=shop/deny", &rule("Profile")));
+    assert!(!passes("policy=shop/", &flow(r#"{"weir":{"logged_rules":[{"writer":"kube-router"}]}}"#)));
+}
+
+#[test]
 fn a_policy_is_found_where_it_decides() {
     let rich = flow(RICH);
     assert!(passes("policy=shop/lacking", &rich), "it selects the pod, and nobody lets it pass");

@@ -166,6 +166,10 @@ fn rule(flow: &Flow, detail: &FlowDetail) -> String {
     let judged = denying_rules(detail);
     let policies = policies.filter(|_| judged.is_empty());
     let mut names: Vec<String> = detail.rule_names.iter().cloned().chain(policies).collect();
+    // Some writers' rules have no name of their own.
+    let nameless =
+        detail.logged_rules.iter().filter(|rule| rule.name.is_empty() && detail.rule_names.is_empty());
+    names.extend(nameless.map(|rule| rule.writer.clone()));
     names.extend_from_slice(&judged);
     if names.is_empty() {
         let losses = detail.kernel_drops.iter().filter(|drop| drop.loss);
