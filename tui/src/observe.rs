@@ -18,7 +18,7 @@ use weir_proto::json;
 use weir_proto::observer::GetFlowsRequest;
 use weir_proto::query::{Query, QueryError};
 
-use crate::print::{Format, Output};
+use crate::print::Output;
 
 /// Flows that are asked for when nothing says how many.
 const DEFAULT_NUMBER: u64 = 20;
@@ -182,7 +182,7 @@ pub fn read(matches: &ArgMatches, now: Timestamp) -> Result<Ask, UsageError> {
     }
     let connections = matches.get_flag("connections");
     if connections {
-        for_connections(matches, &output, &mut request)?;
+        for_connections(matches, &mut request)?;
     }
     Ok(Ask {
         request,
@@ -194,16 +194,11 @@ pub fn read(matches: &ArgMatches, now: Timestamp) -> Result<Ask, UsageError> {
 }
 
 /// What a question about connections cannot have is refused, not ignored. Followed, it begins with the newest few.
-fn for_connections(
-    matches: &ArgMatches,
-    output: &Output,
-    request: &mut GetFlowsRequest,
-) -> Result<(), UsageError> {
+fn for_connections(matches: &ArgMatches, request: &mut GetFlowsRequest) -> Result<(), UsageError> {
     let conflicts = [
         (request.first, "first"),
         (matches.contains_id("field-mask"), "field-mask"),
         (matches.contains_id("input-file"), "input-file"),
-        (output.format == Format::Dict, "output dict"),
     ];
     if let Some((_, other)) = conflicts.into_iter().find(|(conflict, _)| *conflict) {
         return Err(UsageError::Conflict("connections", other));

@@ -27,9 +27,7 @@ pub use connections::row::{
 pub use connections::tcp::sentences as tcp_sentences;
 pub use flows::row as flow_cells;
 pub use kernel_drop::kernel_drop;
-pub use policy::explain::{
-    advice_lines, all_pass, explanation_json, explanation_lines, headline, print_explanation,
-};
+pub use policy::explain::{all_pass, explanation_json, explanation_lines, print_explanation};
 pub use policy::{PolicyLine, denying_rules, policy_lines};
 pub use status::{detail_name, print_status, source_name, status_json};
 pub use style::{Paint, Tone, escape};

@@ -44,7 +44,7 @@ pub fn lines(opened: &Opened, output: &Output, zone: &TimeZone) -> Vec<Line> {
     let mut lines = ends(connection, flow, detail, output);
     lines.extend(verdict(flow, detail, zone));
     let then = policy::then(flow);
-    let now = policy::now(&opened.asked, &then);
+    let now = policy::now(&opened.asked, &then, is_masqueraded(detail));
     lines.extend(then.into_iter().chain(now));
     lines.push(line("", "", Tone::Plain));
     lines.extend(hops::way(connection));
@@ -56,6 +56,10 @@ pub fn lines(opened: &Opened, output: &Output, zone: &TimeZone) -> Vec<Line> {
     lines.extend(dns_lines(&opened.messages, zone));
     lines.push(line("ids", ids(flow, detail), Tone::Quiet));
     lines
+}
+
+fn is_masqueraded(detail: &FlowDetail) -> bool {
+    detail.nat.as_ref().is_some_and(|nat| !nat.masquerade.is_empty())
 }
 
 fn ends(connection: &Connection, flow: &Flow, detail: &FlowDetail, output: &Output) -> Vec<Line> {

@@ -1,13 +1,15 @@
 //! What the policies say of the opened connection now: when that is asked, and what came of it.
 //!
-//! A record tells what they said when the connection began. What would let it pass only the server can say, which is asked
-//! once for each connection that is opened and was denied, or where policies and packets contradict each other.
+//! A record tells what they said when the connection began, of the directions that its nodes judge: a call that was stopped
+//! before it came to the server's node has no judgement of the server. So the server is asked, once for each connection
+//! that is opened and failed, was denied, or contradicts what policies say of it.
 
 use std::sync::Arc;
 
 use weir_proto::flow::layer4::Protocol;
 use weir_proto::weir::v1::{Connection, ExplainPolicyRequest, ExplainPolicyResponse, PolicyRuling};
 
+use super::connections::failed;
 use super::{Effect, Link, Model};
 
 /// How far the question is.
@@ -50,7 +52,7 @@ fn request(connection: &Connection) -> Option<ExplainPolicyRequest> {
     let flow = connection.flow.as_ref()?;
     let detail = flow.weir.as_ref()?;
     let is_denied = detail.policies.iter().any(|one| one.ruling() == PolicyRuling::Denied);
-    if !is_denied && detail.disagreements.is_empty() {
+    if !is_denied && detail.disagreements.is_empty() && !failed(flow) {
         return None;
     }
     let (protocol, port) = match flow.l4.as_ref()?.protocol.as_ref()? {

@@ -249,8 +249,21 @@ fn a_denied_connection_is_asked_about_once_and_its_page_says_what_is_answered() 
     assert!(page(&model).contains("shop/web-24 -> shop/api-0 TCP 8080: denied by ingress of shop/api-0"));
     let advice = page(&model).lines().filter(|line| line.trim_start().starts_with("advice: ")).count();
     assert_eq!(advice, 2, "what is said of then is not said again of now");
+    assert_eq!(page(&model).matches("egress of shop/web-24: allowed").count(), 1, "another pod's is new");
     model.told(Told::Away { why: "gone".to_owned(), retry_ms: 1000 }, at(5));
     assert!(asked(&press(&mut model, "\u{1b}\n")).is_empty(), "nobody is there to be asked");
+}
+
+#[test]
+fn what_failed_is_asked_about_though_no_node_judged_it() {
+    let mut stopped = denied(41);
+    stopped.flow.as_mut().unwrap().weir.as_mut().unwrap().policies.clear();
+    let mut model = world();
+    model.told(told(&stopped), at(3));
+    press(&mut model, "/web-41\n");
+    model.update(Input::Tick, at(4));
+    rest(&mut model);
+    assert_eq!(asked(&press(&mut model, "\n")).len(), 1);
 }
 
 #[test]

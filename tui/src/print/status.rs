@@ -58,21 +58,7 @@ fn rate(status: &ServerStatusResponse) -> f64 {
 
 fn added(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
     if weir.frames > 0 {
-        writeln!(
-            out,
-            "Frames: {} read, {} dropped by the kernel, {} dropped for a full queue, {} not decodable",
-            grouped(weir.frames),
-            grouped(weir.frames_dropped_kernel),
-            grouped(weir.frames_dropped_queue),
-            grouped(weir.undecodable),
-        )?;
-        writeln!(
-            out,
-            "Connections: {} in the table, {} evicted; conntrack overruns: {}",
-            grouped(weir.connections),
-            grouped(weir.connections_evicted),
-            grouped(weir.conntrack_overruns),
-        )?;
+        frames(weir, out)?;
     }
     if let Some(untold) = weir.untold.filter(|untold| *untold != Untold::default()) {
         writeln!(
@@ -127,6 +113,24 @@ fn counted(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "Policies: {}", policy_line(policy))?;
     }
     Ok(())
+}
+
+fn frames(weir: &ServerStatus, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "Frames: {} read, {} dropped by the kernel, {} dropped for a full queue, {} not decodable",
+        grouped(weir.frames),
+        grouped(weir.frames_dropped_kernel),
+        grouped(weir.frames_dropped_queue),
+        grouped(weir.undecodable),
+    )?;
+    writeln!(
+        out,
+        "Connections: {} in the table, {} evicted; conntrack overruns: {}",
+        grouped(weir.connections),
+        grouped(weir.connections_evicted),
+        grouped(weir.conntrack_overruns),
+    )
 }
 
 /// In a word.

@@ -81,14 +81,12 @@ pub fn explanation_lines(explanation: &PolicyExplanation) -> Vec<PolicyLine> {
     lines
 }
 
-/// What would help.
-pub fn advice_lines(explanation: &PolicyExplanation) -> impl Iterator<Item = PolicyLine> {
+fn advice_lines(explanation: &PolicyExplanation) -> impl Iterator<Item = PolicyLine> {
     explanation.advice.iter().map(|one| PolicyLine::new(0, advice(one), Tone::Host))
 }
 
 /// `shop/web-1 -> shop/api-1 TCP 8080: denied by ingress of shop/api-1`.
-#[must_use]
-pub fn headline(explanation: &PolicyExplanation) -> String {
+fn headline(explanation: &PolicyExplanation) -> String {
     let end = |end: &Option<PolicyEnd>| end.as_ref().map_or_else(|| "?".to_owned(), end_name);
     let protocol = escape(&explanation.protocol).to_uppercase();
     let port = match explanation.port {
