@@ -179,15 +179,14 @@ fn how_full_the_table_is_is_read_in_its_own_namespace() {
     let (node, other) = (world.node.enter(read), Namespace::new().enter(read));
     assert!(node.entries >= 2 && node.max >= node.entries, "{node:?}");
     assert_eq!((other.entries, other.max, other.drop), (0, node.max, 0));
-    // A packet of no connection is invalid, and the node counts it.
-    world.node.run("sysctl -qw net.netfilter.nf_conntrack_checksum=1");
-    world.pod.enter(|| send_broken(NODE));
+    // An answer that nobody asked for begins no connection: it is invalid, and the node counts it.
+    world.pod.enter(|| answer_unasked(NODE));
     wait_until("it is counted", || world.node.enter(read).invalid > node.invalid);
     serving.join().unwrap();
 }
 
-/// An ICMP message whose checksum is wrong.
-fn send_broken(to: std::net::Ipv4Addr) {
+/// An echo reply without its request.
+fn answer_unasked(to: std::net::Ipv4Addr) {
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::RAW,
@@ -195,5 +194,6 @@ fn send_broken(to: std::net::Ipv4Addr) {
     )
     .unwrap();
     let to = SocketAddr::from((to, 0));
-    rustix::net::sendto(&socket, &[8, 0, 1, 1, 0, 0, 0, 0], rustix::net::SendFlags::empty(), &to).unwrap();
+    rustix::net::sendto(&socket, &[0, 0, 0xff, 0xff, 0, 0, 0, 0], rustix::net::SendFlags::empty(), &to)
+        .unwrap();
 }
