@@ -179,23 +179,21 @@ fn how_full_the_table_is_is_read_in_its_own_namespace() {
     let (node, other) = (world.node.enter(read), Namespace::new().enter(read));
     assert!(node.entries >= 2 && node.max >= node.entries, "{node:?}");
     assert_eq!((other.entries, other.max, other.drop), (0, node.max, 0));
-    // A packet of no connection is invalid, and the node counts it.
-    world.pod.enter(|| send_broken(NODE));
+    // An answer that nobody asked for begins no connection: it is invalid, and the node counts it.
+    world.pod.enter(|| answer_unasked(NODE));
     wait_until("it is counted", || world.node.enter(read).invalid > node.invalid);
     serving.join().unwrap();
 }
 
-/// A TCP segment without any flag (nf_conntrack_proto_tcp.c, tcp_error).
-fn send_broken(to: std::net::Ipv4Addr) {
+/// An echo reply without its request.
+fn answer_unasked(to: std::net::Ipv4Addr) {
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::RAW,
-        Some(rustix::net::ipproto::TCP),
+        Some(rustix::net::ipproto::ICMP),
     )
     .unwrap();
     let to = SocketAddr::from((to, 0));
-    let mut segment = [0; 20];
-    // Its header is five words long.
-    segment[12] = 5 << 4;
-    rustix::net::sendto(&socket, &segment, rustix::net::SendFlags::empty(), &to).unwrap();
+    rustix::net::sendto(&socket, &[0, 0, 0xff, 0xff, 0, 0, 0, 0], rustix::net::SendFlags::empty(), &to)
+        .unwrap();
 }
