@@ -1,13 +1,14 @@
 //! Ends of a connection as people name them: an address, a pod, a workload, a Service.
 //!
-//! Only what is there now is found by name. A workload stands for any of its pods, a Service for each pod behind it.
+//! Only what is there now is found by name. A workload stands for any of its pods, a Service for each pod behind it. A Service and
+//! the workload behind it often share a name: what is called by it is the Service, where that has the port.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::object::{Object, ObjectKey, ObjectKind, ObjectName, Pod};
+use crate::object::{Object, ObjectKey, ObjectKind, ObjectName, Pod, Service};
 use crate::{Cluster, EndpointKind, Protocol, ServicePort, UnixNanos};
 
 /// Pods of a workload that are looked at, at most.
@@ -102,8 +103,13 @@ impl Cluster {
             return direct(vec![address]);
         }
         let pods = self.pods_called(name);
+        let has_port = |service: &Service| {
+            port.is_none_or(|port| service.ports.iter().any(|it| it.protocol == protocol && it.port == port))
+        };
         match self.service_called(name) {
-            Some(service) if pods.is_empty() => self.behind(name, &service, protocol, port),
+            Some(service) if pods.is_empty() || has_port(&service) && !self.is_pod(name) => {
+                self.behind(name, &service, protocol, port)
+            }
             _ => direct(addresses(name, &pods)?),
         }
     }
@@ -150,7 +156,7 @@ impl Cluster {
     fn behind(
         &self,
         name: &str,
-        service: &crate::object::Service,
+        service: &Service,
         protocol: Protocol,
         port: Option<u16>,
     ) -> Result<Vec<Called>, EndError> {
@@ -176,7 +182,12 @@ impl Cluster {
         if servers.is_empty() { Err(EndError::NoEndpoints { name: name.to_owned() }) } else { Ok(servers) }
     }
 
-    fn service_called(&self, name: &str) -> Option<crate::object::Service> {
+    fn is_pod(&self, name: &str) -> bool {
+        let key = |name| ObjectKey { kind: ObjectKind::Pod, name };
+        object_name(name).is_some_and(|name| self.objects.contains_key(&key(name)))
+    }
+
+    fn service_called(&self, name: &str) -> Option<Service> {
         let key = ObjectKey { kind: ObjectKind::Service, name: object_name(name)? };
         match self.objects.get(&key) {
             Some(Object::Service(service)) => Some(service.clone()),
