@@ -1,9 +1,9 @@
 //! [`Event`] -> [`Flow`]: who the ends are, which Service was called, what can be said of the fate, and the flow's place.
 //!
 //! One concern a file: `ends` and `service` name the two ends, `verdict`, `drops` and `point` say what became of the packets, `policy`
-//! says what the policies would have had become of them, `layers` and `summary` fill what Hubble shows of the protocols, `detail` fills `Flow.weir`. Pure: the time is the event's, the
-//! cluster's state is handed in and asked for the time of the connection's first packet. Nothing is guessed: what is inferred is
-//! marked as inferred, and what is unknown stays empty.
+//! says what the policies would have had become of them, `layers` and `summary` fill what Hubble shows of the protocols, `detail`
+//! fills `Flow.weir`. Pure: the time is the event's, the cluster's state is handed in and asked for the time of the connection's
+//! first packet. Nothing is guessed: what is inferred is marked as inferred, and what is unknown stays empty.
 
 mod community_id;
 mod detail;

@@ -54,6 +54,8 @@ pub(super) struct Judges {
     /// What is over, and when to forget it.
     ended: VecDeque<(UnixNanos, ConnectionId)>,
     most: usize,
+    /// Up to this number connections may be among those that there was no room for; of later ones, what is not here is open.
+    forgotten_until: Option<ConnectionId>,
     /// Nothing of the cluster will change any more.
     is_settled: bool,
     stats: PolicyStatus,
@@ -111,7 +113,7 @@ impl Judges {
         directions: &[Direction],
         cluster: &Cluster,
     ) -> SmallVec<[Told; 2]> {
-        if self.judged.len() < self.most {
+        if self.forgotten_until.is_none_or(|until| event.connection.id > until) {
             wire::open(&mut room.policies, directions, ends);
             return SmallVec::new();
         }
@@ -135,10 +137,16 @@ impl Judges {
         }
         let judged = Judged::of(question, directions, cluster);
         let decided = judged.judgements.iter().any(|judgement| judgement.ruling != Ruling::Open);
-        if decided && self.judged.len() < self.most {
-            self.count(&judged, u64::saturating_add);
-            self.judged.insert(connection.id, judged);
+        if !decided {
+            return;
         }
+        if self.judged.len() >= self.most {
+            self.stats.not_remembered += 1;
+            self.forgotten_until = self.forgotten_until.max(Some(connection.id));
+            return;
+        }
+        self.count(&judged, u64::saturating_add);
+        self.judged.insert(connection.id, judged);
     }
 
     fn count(&mut self, judged: &Judged, by: fn(u64, u64) -> u64) {

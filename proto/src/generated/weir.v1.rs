@@ -798,6 +798,10 @@ pub struct PolicyStatus {
     /// Disagreements that were told.
     #[prost(uint64, tag = "7")]
     pub disagreements: u64,
+    /// Judgements that there was no room to remember: their connections are judged anew with each record, by what is still known of
+    /// the cluster at their first packet, and disagreements are not looked for.
+    #[prost(uint64, tag = "8")]
+    pub not_remembered: u64,
 }
 impl ::prost::Name for PolicyStatus {
     const NAME: &'static str = "PolicyStatus";

@@ -135,6 +135,7 @@ fn add(sum: &mut PolicyStatus, told: &PolicyStatus) {
     sum.denied_dropped += told.denied_dropped;
     sum.denied_delivered += told.denied_delivered;
     sum.disagreements += told.disagreements;
+    sum.not_remembered += told.not_remembered;
 }
 
 /// What the relay knows of a peer, and what that one says of itself.

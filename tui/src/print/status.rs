@@ -209,9 +209,13 @@ fn conntrack_line(table: &ConntrackStatus) -> String {
 }
 
 fn policy_line(policy: &PolicyStatus) -> String {
+    let forgotten = match policy.not_remembered {
+        0 => String::new(),
+        count => format!("; {} without room to be remembered", grouped(count)),
+    };
     format!(
         "{} known; directions of connections: {} allowed, {} denied ({} of them seen stopped, {} delivered all the same), {} \
-         undecidable; {} disagreements of policies and packets",
+         undecidable; {} disagreements of policies and packets{forgotten}",
         grouped(policy.policies),
         grouped(policy.allowed),
         grouped(policy.denied),
@@ -350,6 +354,7 @@ mod tests {
             denied_dropped: 40,
             denied_delivered: 3,
             disagreements: 4,
+            not_remembered: 0,
         };
         let weir = ServerStatus { policy: Some(policy), ..ServerStatus::default() };
         let mut out = Vec::new();

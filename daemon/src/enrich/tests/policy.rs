@@ -216,3 +216,26 @@ fn what_there_is_no_room_to_remember_is_judged_anew_and_never_called_open() {
         assert!(weir(flow).disagreements.is_empty());
     }
 }
+
+#[test]
+fn what_there_was_no_room_for_is_not_called_open_once_there_is_room_again() {
+    let mut world = on("worker-2", &[ingress("api-in", "api", "other", 8080)]);
+    world.remembers(1);
+    converse(&mut world, &world::FROM_REMOTE);
+    // Another client port: a second connection, begun while the first is still remembered.
+    let second = world::FROM_REMOTE.map(|hop| hop.of("10.244.1.5:40001"));
+    world.forward(&second, SYN, 500);
+    world.reverse(&second, SYN_ACK, 700);
+    world.forward(&second, ACK, 501);
+    world.wait_ms(30_000);
+    world.forward(&second, FIN_ACK, 501);
+    world.reverse(&second, FIN_ACK, 701);
+    world.wait_ms(1000);
+    let connection = weir(world.last()).connection_id;
+    let of_second: Vec<_> =
+        world.flows.iter().map(weir).filter(|it| it.connection_id == connection).collect();
+    assert!(of_second.len() > 2 && connection == 2, "{of_second:?}");
+    for flow in of_second {
+        assert_eq!(only(&flow.policies).ruling(), PolicyRuling::Denied, "{:?}", flow.reason());
+    }
+}

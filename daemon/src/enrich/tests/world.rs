@@ -41,6 +41,13 @@ pub(super) struct Hop {
     pub(super) destination: &'static str,
 }
 
+impl Hop {
+    /// The same of another client.
+    pub(super) const fn of(self, source: &'static str) -> Self {
+        Self { source, ..self }
+    }
+}
+
 pub(super) type Route = [Hop];
 
 const WEB: usize = 0;
