@@ -16,4 +16,4 @@ if [ "${#missing[@]}" -gt 0 ]; then
   apt-get update -q
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 fi
-exec cargo bench -p weir-daemon --bench peers -- "$@"
+exec cargo bench --workspace --all-features --bench peers -- "$@"

@@ -116,6 +116,14 @@ struct {
 	__type(value, struct weir_drop_count);
 } weir_drop_counts SEC(".maps");
 
+/* Of all reasons: who reads it knows by one look whether any count has changed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} weir_drop_sum SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, WEIR_UPLINKS);
@@ -330,31 +338,40 @@ static __always_inline bool tell(struct sk_buff *skb, const struct site *site, v
 	return true;
 }
 
+static __always_inline void count_and_tell(struct weir_drop_count *count, struct weir_reason *reason, struct sk_buff *skb,
+					   const struct site *site, __u32 slot)
+{
+	__u64 now = bpf_ktime_get_ns();
+	void *packet = NULL;
+	__u32 len = ip_packet(skb, &packet);
+
+	count->packets++;
+	if (!len)
+		count->unread++;
+	else if (!may_tell(reason, now))
+		return;
+	else if (tell(skb, site, packet, len, slot, now))
+		count->told++;
+	else
+		count->full++;
+}
+
 static __always_inline int dropped(struct sk_buff *skb, __u32 why, struct sock *receiver)
 {
-	__u32 slot = slot_of(why), len;
+	__u32 slot = slot_of(why), only = 0;
 	struct weir_reason *reason = bpf_map_lookup_elem(&weir_reasons, &slot);
 	struct weir_drop_count *count;
-	void *packet = NULL;
 	struct site site;
-	__u64 now;
+	__u64 *sum;
 
 	if (!reason || !reason->counted || !locate(skb, receiver, &site))
 		return 0;
 	count = bpf_map_lookup_elem(&weir_drop_counts, &slot);
-	if (!count)
+	sum = bpf_map_lookup_elem(&weir_drop_sum, &only);
+	if (!count || !sum)
 		return 0;
-	count->packets++;
-	now = bpf_ktime_get_ns();
-	len = ip_packet(skb, &packet);
-	if (!len)
-		count->unread++;
-	else if (!may_tell(reason, now))
-		return 0;
-	else if (tell(skb, &site, packet, len, slot, now))
-		count->told++;
-	else
-		count->full++;
+	count_and_tell(count, reason, skb, &site, slot);
+	(*sum)++;
 	return 0;
 }
 

@@ -82,7 +82,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 262_144,
-            rest_from: 16_384,
+            rest_from: 4_096,
             max_testimony: 131_072,
             max_begun_bytes: 8 << 20,
             settle_ns: 50_000_000,

@@ -66,6 +66,8 @@ pub(super) struct Program {
     pub(super) ring: RingBuf<MapData>,
     pub(super) uplinks: (Uplinks, uplinks::Map<MapData>),
     pub(super) counts: PerCpuArray<MapData, CountOfCpu>,
+    /// Of all reasons.
+    pub(super) sum: PerCpuArray<MapData, u64>,
     pub(super) names: Names,
     /// The slots of reasons that are counted.
     pub(super) counted: Vec<u32>,
@@ -103,7 +105,8 @@ impl Program {
         let uplinks = (uplinks, map_of_uplinks);
         let counts =
             PerCpuArray::try_from(map(&mut ebpf, "weir_drop_counts")?).map_err(failed("use the counts"))?;
-        Ok(Self { attached: ebpf, descriptor, ring, uplinks, counts, names, counted })
+        let sum = PerCpuArray::try_from(map(&mut ebpf, "weir_drop_sum")?).map_err(failed("use their sum"))?;
+        Ok(Self { attached: ebpf, descriptor, ring, uplinks, counts, sum, names, counted })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aya::Ebpf;
@@ -99,6 +99,9 @@ pub struct Reader {
     worker: Worker,
     descriptor: OwnedFd,
     counts: PerCpuArray<MapData, CountOfCpu>,
+    sum: PerCpuArray<MapData, u64>,
+    /// What was read last, and the sum then: a call for each of some hundred reasons is made again only if there is news.
+    latest: Mutex<(u64, Stats)>,
     names: Names,
     counted: Vec<u32>,
     counters: Arc<Counters>,
@@ -115,12 +118,22 @@ impl Reader {
     /// What was seen since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = self.sum.get(&0, 0).map_or(u64::MAX, |cpus| cpus.iter().sum());
+        if latest.0 != sum {
+            *latest = (sum, self.read());
+        }
+        Stats {
             queue_full: self.counters.queue_full.load(Ordering::Relaxed),
             unreadable: self.counters.unreadable.load(Ordering::Relaxed),
             missed: missed(&self.descriptor),
-            ..Stats::default()
-        };
+            ..latest.1.clone()
+        }
+    }
+
+    /// What the kernel has counted, by reason.
+    fn read(&self) -> Stats {
+        let mut stats = Stats::default();
         for slot in &self.counted {
             let Ok(cpus) = self.counts.get(slot, 0) else { continue };
             let Count { packets, told, unread, full } = Count::sum(cpus.iter());
@@ -163,7 +176,7 @@ pub fn start(settings: &Settings, sink: Sink) -> Result<Reader, DropsError> {
     let socket = UdpSocket::bind(("127.0.0.1", 0))
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .map_err(|error| DropsError::Io { operation: "open a socket", error })?;
-    let Program { attached, descriptor, ring, uplinks, counts, names, counted } = Program::attach(settings)?;
+    let Program { attached, descriptor, ring, uplinks, counts, sum, names, counted } = Program::attach(settings)?;
     let (counters, notices) = (Arc::new(Counters::default()), Notices::default());
     let reading = Reading {
         _attached: attached,
@@ -177,7 +190,8 @@ pub fn start(settings: &Settings, sink: Sink) -> Result<Reader, DropsError> {
     };
     let worker = Worker::spawn("drops", move |stop| reading.run(&stop))
         .map_err(|error| DropsError::Io { operation: "start a thread", error })?;
-    Ok(Reader { worker, descriptor, counts, names, counted, counters, notices })
+    let latest = Mutex::default();
+    Ok(Reader { worker, descriptor, counts, sum, latest, names, counted, counters, notices })
 }
 
 struct Reading {

@@ -41,8 +41,12 @@ impl Tracker {
     /// A timer rang. Stale ones (the connection's timer was set anew) are ignored.
     pub(super) fn fire(&mut self, timer: Timer, sink: Sink<'_>) {
         let (now, slot) = (self.now, timer.slot());
-        if !self.connections.glance(slot).is_some_and(|connection| timer.is_of(connection)) {
+        let Some(glance) = self.connections.glance(slot).filter(|connection| timer.is_of(*connection)) else {
             return;
+        };
+        // No packet came since it was laid to rest: there is nothing to tell of it.
+        if glance.ended && self.connections.rests(slot) {
+            return self.remove(slot);
         }
         let Some(connection) = self.connections.get_mut(slot) else {
             return;

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::connection::ConnectionId;
-use super::table::Table;
+use super::table::{Glance, Table};
 use crate::tuple::Tuple;
 
 /// A connection in the table, and one of its forms.
@@ -42,7 +42,8 @@ impl Entry {
         if self.hash != hash {
             return false;
         }
-        let form = connections.get(self.slot as usize).and_then(|it| it.forms.get(self.form as usize));
+        let forms = connections.forms(self.slot as usize);
+        let form = forms.as_deref().and_then(|forms| forms.get(self.form as usize));
         form.is_some_and(|own| *own == tuple || *own == tuple.reversed())
     }
 }
@@ -102,15 +103,16 @@ impl Index {
 
     /// Forgets a connection that is about to leave the table.
     pub(super) fn leave(&mut self, slot: usize, connections: &Table) {
-        let Some(connection) = connections.get(slot) else { return };
-        for tuple in &connection.forms {
+        let Some(forms) = connections.forms(slot) else { return };
+        for tuple in forms.iter() {
             let hash = self.hash(*tuple);
             let own = |entry: &Entry| entry.slot as usize == slot && entry.is_of(*tuple, hash, connections);
             if let Ok(entry) = self.forms.find_entry(spread(hash), own) {
                 entry.remove();
             }
         }
-        if let Ok(entry) = self.ids.find_entry(spread_id(connection.id), |known| *known as usize == slot) {
+        let Some(Glance { id, .. }) = connections.glance(slot) else { return };
+        if let Ok(entry) = self.ids.find_entry(spread_id(id), |known| *known as usize == slot) {
             entry.remove();
         }
     }

@@ -259,6 +259,10 @@ impl Twins {
         passage: Passage,
         at: UnixNanos,
     ) {
+        // Before there is one more, so that a full ring never grows.
+        while self.ring.len() >= self.capacity || self.oldest_is_stale(at) {
+            self.forget_oldest();
+        }
         let number = self.oldest + self.ring.len() as u64;
         let Self { latest, ring, oldest, .. } = self;
         let print_of = |number: u64| sighting(ring, *oldest, number).map(|sighting| sighting.print);
@@ -271,9 +275,6 @@ impl Twins {
             }
         };
         self.ring.push_back(Sighting { print, connection, tuple, passage, at, previous });
-        while self.ring.len() > self.capacity || self.oldest_is_stale(at) {
-            self.forget_oldest();
-        }
     }
 
     /// The latest sightings with this print; what many packets share tells nothing of any.

@@ -4,13 +4,16 @@
 //! packed (see [`super::pack`]) into a fifth of its room, and is unpacked again by whoever asks for it: nobody else knows. Only a
 //! big table does so, as a small one has room enough. Bounded by who inserts.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use slab::Slab;
+use smallvec::SmallVec;
 use weir_cluster::UnixNanos;
 
 use super::connection::{Connection, ConnectionId};
 use super::pack::{Packed, Packer, Unpacker, packed};
+use crate::tuple::Tuple;
 
 /// Connections that are gone whose room is kept for new ones: an allocator takes its time with so big a piece.
 const MAX_ROOMS: usize = 1024;
@@ -63,6 +66,19 @@ impl Slot {
             (None, None) => None,
         }
     }
+
+    fn forms(&self) -> Option<Cow<'_, [Tuple]>> {
+        match (self.awake.get(), &self.resting) {
+            (Some(awake), _) => Some(Cow::Borrowed(&awake.forms)),
+            (None, Some(resting)) => {
+                // A connection begins with these.
+                let (_, (_, forms)) =
+                    <(Glance, (ConnectionId, SmallVec<[Tuple; 2]>))>::unpack(&mut Unpacker::new(resting));
+                Some(Cow::Owned(forms.into_vec()))
+            }
+            (None, None) => None,
+        }
+    }
 }
 
 /// All connections, by slot.
@@ -105,6 +121,16 @@ impl Table {
 
     pub(super) fn glance(&self, slot: usize) -> Option<Glance> {
         self.slots.get(slot)?.glance()
+    }
+
+    /// True for one that rests, and was not looked at since.
+    pub(super) fn rests(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(|kept| kept.awake.get().is_none())
+    }
+
+    /// The address forms of a connection, which wakes none.
+    pub(super) fn forms(&self, slot: usize) -> Option<Cow<'_, [Tuple]>> {
+        self.slots.get(slot)?.forms()
     }
 
     /// All of them, resting ones too.
