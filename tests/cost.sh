@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 export PATH="$PATH:/usr/sbin:/sbin"
 missing=()
-for pair in iperf3:iperf3 wrk:wrk nginx:nginx-light tcpdump:tcpdump; do
+for pair in iperf3:iperf3 wrk:wrk nginx:nginx-light tcpdump:tcpdump bpftool:bpftool tc:iproute2; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
 done
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -21,35 +21,21 @@ enum outcome {
 	FOREIGN,		/* the same, but the entry has nothing to do with it */
 };
 
-/* What a packet adds. */
-struct packet_size {
-	__u32 wire_packets;
-	__u32 frame_bytes;
-	__u32 ip_bytes;
-	__u32 payload_bytes;
-};
-
 /* RFC 9293 section 3.4: modulo 2^32. */
 static __always_inline bool after(__u32 one, __u32 other)
 {
 	return (__s32)(other - one) < 0;
 }
 
-static __always_inline bool is_same(const struct weir_key *one, const struct weir_key *other)
+/* True of an entry that is in the table under the key of that identity. */
+static __always_inline bool lives_as(const struct weir_entry *entry, __u64 who)
 {
-	const __u64 *a = (const __u64 *)one, *b = (const __u64 *)other;
-	__u64 differ = 0;
-
-	for (int i = 0; i < (int)(sizeof(*one) / 8); i++)
-		differ |= a[i] ^ b[i];
-	return !differ;
+	return !entry->dead && entry->who == who;
 }
 
-static __always_inline __u64 last_of(const struct weir_entry *entry)
+static __always_inline bool asked(const struct weir_entry *entry, __u32 half)
 {
-	__u64 one = entry->half[0].last_ns, other = entry->half[1].last_ns;
-
-	return one > other ? one : other;
+	return entry->asked == half + 1;
 }
 
 static __always_inline bool holds(const struct weir_entry *entry)
@@ -57,17 +43,17 @@ static __always_inline bool holds(const struct weir_entry *entry)
 	return entry->half[0].counts.packets || entry->half[1].counts.packets;
 }
 
-static __always_inline void add(struct weir_counts *counts, const struct packet_size *size, __u64 now)
+static __always_inline void add(struct weir_counts *counts, const struct packet *packet, __u64 now)
 {
 	if (!counts->packets || now < counts->first_ns)
 		counts->first_ns = now;
 	if (!counts->packets || now > counts->last_ns)
 		counts->last_ns = now;
 	counts->packets++;
-	counts->wire_packets += size->wire_packets;
-	counts->frame_bytes += size->frame_bytes;
-	counts->ip_bytes += size->ip_bytes;
-	counts->payload_bytes += size->payload_bytes;
+	counts->wire_packets += packet->wire_packets;
+	counts->frame_bytes += packet->frame_bytes;
+	counts->ip_bytes += packet->ip_bytes;
+	counts->payload_bytes += packet->payload_bytes;
 }
 
 /* Takes out what a half holds. */
@@ -128,7 +114,8 @@ static __always_inline bool speaks_up(const struct weir_entry *entry, const stru
 {
 	if (packet->flags & (TCP_SYN | TCP_FIN | TCP_RST) || (mine->fin && (other->fin || !other->seen)))
 		return true;
-	if (entry->asked && entry->opener == packet->half && (!entry->spoke || (entry->answered && !entry->greeted)))
+	if (asked(entry, packet->half) && (!(entry->marks & WEIR_SPOKE) ||
+					   (entry->marks & (WEIR_ANSWERED | WEIR_GREETED)) == WEIR_ANSWERED))
 		return true;
 	return level < WEIR_LEVEL_NO_ANOMALIES && is_anomaly(mine, other, packet);
 }
@@ -136,14 +123,14 @@ static __always_inline bool speaks_up(const struct weir_entry *entry, const stru
 static __always_inline bool is_news(const struct weir_entry *entry, const struct weir_half *mine,
 				    const struct weir_half *other, const struct packet *packet, __u64 now, __u32 level)
 {
-	__u64 last = last_of(entry);
+	__u64 last = entry->last_ns;
 
-	if (!mine->seen || mine->outside != packet->outside || entry->over || packet->matter)
+	if (!mine->seen || mine->outside != packet->outside || entry->marks & WEIR_OVER || packet->matter)
 		return true;
 	/* Another CPU's packet may be the later one. */
 	if (now > last && now - last >= settings.pause_ns)
 		return true;
-	if ((!entry->asked && entry->passed < COMPARED) || (packet->opaque && !entry->opaque))
+	if ((!entry->asked && entry->passed < COMPARED) || (packet->opaque && !(entry->marks & WEIR_OPAQUE)))
 		return true;
 	return packet->key.protocol == PROTO_TCP && speaks_up(entry, mine, other, packet, level);
 }
@@ -159,11 +146,11 @@ static __always_inline void begin_anew(struct weir_entry *entry, const struct pa
 {
 	if ((packet->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return;
-	if (entry->asked && entry->opener == packet->half && entry->question == packet->sequence)
+	if (asked(entry, packet->half) && entry->question == packet->sequence)
 		return;
 	begin_half(&entry->half[0]);
 	begin_half(&entry->half[1]);
-	entry->asked = entry->answered = entry->spoke = entry->greeted = entry->over = entry->opaque = entry->passed = 0;
+	entry->asked = entry->passed = entry->marks = 0;
 }
 
 /* Moves a half's sequence numbers on. */
@@ -193,56 +180,55 @@ static __always_inline void advance(struct weir_half *mine, const struct packet 
 static __always_inline void shake_hands(struct weir_entry *entry, const struct packet *packet)
 {
 	bool syn = packet->flags & TCP_SYN, ack = packet->flags & TCP_ACK;
-	bool asked = entry->asked && entry->opener == packet->half;
+	bool own = asked(entry, packet->half);
 
 	if (syn && !ack) {
-		entry->asked = 1;
-		entry->opener = packet->half;
+		entry->asked = packet->half + 1;
 		entry->question = packet->sequence;
-	} else if (syn && entry->asked && !asked && !entry->answered) {
-		entry->answered = 1;
+	} else if (syn && entry->asked && !own && !(entry->marks & WEIR_ANSWERED)) {
+		entry->marks |= WEIR_ANSWERED;
 		entry->answer = packet->sequence;
-	} else if (!syn && ack && asked) {
-		entry->spoke = 1;
-		if (entry->answered && after(packet->acknowledgement, entry->answer))
-			entry->greeted = 1;
+	} else if (!syn && ack && own) {
+		entry->marks |= WEIR_SPOKE;
+		if (entry->marks & WEIR_ANSWERED && after(packet->acknowledgement, entry->answer))
+			entry->marks |= WEIR_GREETED;
 	}
 }
 
 static __always_inline void move_on(struct weir_entry *entry, struct weir_half *mine, const struct weir_half *other,
 				    const struct packet *packet, __u64 now, __u32 way)
 {
-	entry->opaque |= packet->opaque;
+	if (packet->opaque)
+		entry->marks |= WEIR_OPAQUE;
 	if (entry->passed < COMPARED)
 		entry->passed++;
 	mine->seen = 1;
 	mine->way = way;
 	mine->outside = packet->outside;
-	if (now > mine->last_ns)
-		mine->last_ns = now;
+	if (now > entry->last_ns)
+		entry->last_ns = now;
 	if (packet->key.protocol != PROTO_TCP)
 		return;
 	if (packet->flags & TCP_RST) {
-		entry->over = 1;
+		entry->marks |= WEIR_OVER;
 		return;
 	}
 	advance(mine, packet, now);
 	shake_hands(entry, packet);
 	if (mine->fin && other->fin && !(packet->flags & TCP_FIN))
-		entry->over = 1;
+		entry->marks |= WEIR_OVER;
 }
 
 /* One packet. What is told by it is in `told`: of both halves with news, else of its own. */
-static __always_inline enum outcome pass(struct weir_entry *entry, const struct packet *packet,
-					 const struct packet_size *size, __u64 now, __u32 level, __u32 way,
-					 struct told *told)
+static __always_inline enum outcome pass(struct weir_entry *entry, const struct packet *packet, __u64 now,
+					 __u32 level, __u32 way, struct told *told)
 {
 	struct weir_half *mine = packet->half ? &entry->half[1] : &entry->half[0];
 	struct weir_half *other = packet->half ? &entry->half[0] : &entry->half[1];
 	bool news;
 
 	/* It was taken out meanwhile; or the device sees the same packets come and go. */
-	if (entry->dead || !is_same(&entry->key, &packet->key) || (mine->seen && mine->way != way))
+	if (!lives_as(entry, packet->who) || (mine->seen && mine->way != way))
 		return FOREIGN;
 	news = is_news(entry, mine, other, packet, now, level);
 	if (news) {
@@ -254,7 +240,7 @@ static __always_inline enum outcome pass(struct weir_entry *entry, const struct 
 	move_on(entry, mine, other, packet, now, way);
 	if (news)
 		return NEWS;
-	add(&mine->counts, size, now);
+	add(&mine->counts, packet, now);
 	mine->progress.flags |= packet->flags;
 	/* A flush that another CPU has just made may be the later one. */
 	if ((now < mine->told_ns || now - mine->told_ns < settings.flush_ns) &&

@@ -10,23 +10,22 @@
 
 #include "weir.h"
 
-/* The kernel copies a new entry's value from its beginning to its end, so that the key is there before `dead` is 0. */
+/*
+ * With the key and what the kernel keeps beside it, an entry fills five cache lines of 64 bytes.
+ *
+ * The kernel copies a new entry's value from its beginning to its end, so that `who` is there before `dead` is 0.
+ */
 struct weir_entry {
 	struct bpf_spin_lock lock;
-	__u32 opener;		/* the half that asked, if `asked` */
-	__u32 question;		/* sequence number of its SYN */
-	__u32 answer;		/* and of the SYN that answered it, if `answered` */
-	__u8 asked;
-	__u8 answered;
-	__u8 spoke;		/* the end that asked has acknowledged something */
-	__u8 greeted;		/* namely the answer */
-	__u8 over;		/* reset, or closed by both and acknowledged: nothing goes on any more */
-	__u8 opaque;		/* it is known to wrap what nobody can read */
+	__u32 question;		/* sequence number of the SYN of the end that asked */
+	__u64 who;		/* identity() of its key */
+	__u64 last_ns;		/* its last packet, counted here or not */
+	__u32 answer;		/* sequence number of the SYN that answered */
+	__u8 asked;		/* the half that asked, and 1; 0: none did */
 	__u8 passed;		/* packets, as far as they matter */
-	__u8 reserved;
+	__u8 marks;		/* WEIR_ANSWERED and others */
+	__u8 dead;		/* 1: taken out of the table; whoever still holds it must leave it */
 	struct weir_half half[2];
-	struct weir_key key;
-	__u64 dead;		/* 1: taken out of the table; whoever still holds it must leave it */
 };
 
 /* What a half held when it was told. */
@@ -77,7 +76,7 @@ struct {
 struct scratch {
 	struct weir_frame frame;
 	struct told told;
-	__u8 fresh[sizeof(struct weir_entry)];	/* nothing but 0 and a key: the lock must lie in no other map's value */
+	__u64 fresh[sizeof(struct weir_entry) / 8];	/* nothing but 0 and `who`: the lock must lie in no other map's value */
 };
 
 struct {

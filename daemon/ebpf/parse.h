@@ -106,6 +106,7 @@ static __always_inline void arrange(struct packet *packet, const struct ends *en
 	key->high_port = packet->half ? ends->source_port : ends->destination_port;
 	key->protocol = ends->protocol;
 	key->family = ends->family;
+	packet->who = identity(key);
 }
 
 /* A tunnel's ends belong to what its packets are wrapped in, without the ports: those are a hash of what is inside. */

@@ -50,20 +50,21 @@ WEIR_LAYOUT(
 	WEIR_FIELD(weir_half, counts),
 	WEIR_FIELD(weir_half, progress),
 	WEIR_FIELD(weir_half, told_ns),
-	WEIR_FIELD(weir_half, last_ns),
 	WEIR_FIELD(weir_half, outside),
 	WEIR_FIELD(weir_half, seen),
 	WEIR_FIELD(weir_half, way),
 	WEIR_FIELD(weir_half, fin),
 	WEIR_FIELD(weir_half, full),
 	WEIR_WHOLE(weir_entry),
-	WEIR_FIELD(weir_entry, opener),
 	WEIR_FIELD(weir_entry, question),
+	WEIR_FIELD(weir_entry, who),
+	WEIR_FIELD(weir_entry, last_ns),
 	WEIR_FIELD(weir_entry, answer),
-	WEIR_FIELD(weir_entry, over),
-	WEIR_FIELD(weir_entry, half),
-	WEIR_FIELD(weir_entry, key),
+	WEIR_FIELD(weir_entry, asked),
+	WEIR_FIELD(weir_entry, passed),
+	WEIR_FIELD(weir_entry, marks),
 	WEIR_FIELD(weir_entry, dead),
+	WEIR_FIELD(weir_entry, half),
 	WEIR_WHOLE(weir_head),
 	WEIR_FIELD(weir_head, at_ns),
 	WEIR_FIELD(weir_head, ifindex),
@@ -163,12 +164,18 @@ static __always_inline bool is_chosen(const struct weir_key *key, __u32 sample)
 	return sample <= 1 || (by_low ? low : high) * 0x9e3779b1 + word * 0x85ebca6b <= (__u32)-1 / sample;
 }
 
-static __always_inline struct weir_entry *begin(struct scratch *scratch, const struct weir_key *key)
+static __always_inline struct weir_entry *begin(struct scratch *scratch, const struct weir_key *key, __u64 who)
 {
-	__builtin_memcpy(scratch->fresh + __builtin_offsetof(struct weir_entry, key), key, sizeof(*key));
+	scratch->fresh[__builtin_offsetof(struct weir_entry, who) / 8] = who;
 	/* Another CPU may have been faster, which is as well. */
 	bpf_map_update_elem(&weir_table, key, scratch->fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&weir_table, key);
+}
+
+/* A call of its own, since inlined it takes of the stack what others need. */
+static __noinline __u64 identity_of(const struct weir_key *key)
+{
+	return identity(key);
 }
 
 /* Takes an entry out unless it holds something, or a packet came since. */
@@ -176,14 +183,16 @@ __noinline int bury(const struct weir_key *key, __u64 before)
 {
 	struct weir_entry *entry;
 	bool dead = false;
+	__u64 who;
 
 	if (!key)
 		return 0;
+	who = identity_of(key);
 	entry = bpf_map_lookup_elem(&weir_table, key);
 	if (!entry)
 		return 0;
 	bpf_spin_lock(&entry->lock);
-	if (!entry->dead && is_same(&entry->key, key) && !holds(entry) && last_of(entry) <= before) {
+	if (lives_as(entry, who) && !holds(entry) && entry->last_ns <= before) {
 		entry->dead = 1;
 		dead = true;
 	}
@@ -194,14 +203,14 @@ __noinline int bury(const struct weir_key *key, __u64 before)
 }
 
 /* Puts what could not be handed up back into its entry. */
-static __always_inline void keep(const struct weir_key *key, const struct told *told)
+static __always_inline void keep(const struct weir_key *key, __u64 who, const struct told *told)
 {
 	struct weir_entry *entry = bpf_map_lookup_elem(&weir_table, key);
 	bool kept = false;
 
 	if (entry) {
 		bpf_spin_lock(&entry->lock);
-		if (!entry->dead && is_same(&entry->key, key)) {
+		if (lives_as(entry, who)) {
 			put_back(&entry->half[0], &told->half[0]);
 			put_back(&entry->half[1], &told->half[1]);
 			kept = true;
@@ -239,31 +248,32 @@ __noinline int tell(const struct weir_key *key, struct told *told, __u64 now)
 /* Tells one entry, if it rests, and forgets it, if it rests for long or is over. */
 __noinline int rest(const struct weir_key *key, __u64 now, __u32 all)
 {
-	__u64 rested = all ? now : now - settings.rest_ns, forgotten = all ? now : now - settings.forget_ns;
+	__u64 rested = all ? now : now - settings.rest_ns;
+	bool rests = false, over = false;
 	struct told told = {};
 	struct weir_entry *entry;
-	bool rests = false;
 
 	if (!key)
 		return 0;
 	entry = bpf_map_lookup_elem(&weir_table, key);
 	if (!entry)
 		return 0;
+	__u64 who = identity_of(key);
+
 	bpf_spin_lock(&entry->lock);
-	if (!entry->dead && is_same(&entry->key, key) && last_of(entry) <= rested) {
+	if (lives_as(entry, who) && entry->last_ns <= rested) {
 		take(&entry->half[0], &told.half[0], now);
 		take(&entry->half[1], &told.half[1], now);
-		if (entry->over)
-			forgotten = rested;
+		over = entry->marks & WEIR_OVER;
 		rests = true;
 	}
 	bpf_spin_unlock(&entry->lock);
 	if (!rests)
 		return 0;
 	if (tell(key, &told, now))
-		bury(key, forgotten);
+		bury(key, all || over ? rested : now - settings.forget_ns);
 	else
-		keep(key, &told);
+		keep(key, who, &told);
 	return 0;
 }
 
@@ -315,25 +325,20 @@ static __always_inline int watch(struct __sk_buff *skb, __u32 way, __u32 link)
 	/* Each message is news, so that they need no entry. */
 	if (packet.message && level < WEIR_LEVEL_NO_MESSAGES)
 		return hand_up_alone(skb, now, way_and_link);
-	struct packet_size size = {
-		.wire_packets = wire_packets(skb, &packet),
-		.frame_bytes = frame_bytes,
-		.ip_bytes = packet.ip_bytes,
-		.payload_bytes = packet.payload_bytes,
-	};
-
+	packet.wire_packets = wire_packets(skb, &packet);
+	packet.frame_bytes = frame_bytes;
 	entry = bpf_map_lookup_elem(&weir_table, &packet.key);
 	if (!entry) {
 		if (level >= WEIR_LEVEL_SAMPLED && control && !is_chosen(&packet.key, control->sample))
 			return add_up(skb, way, frame_bytes);
-		entry = begin(scratch, &packet.key);
+		entry = begin(scratch, &packet.key, packet.who);
 		if (!entry)
 			COUNT(table_full);
 	}
 	scratch->told.half[0].counts.packets = scratch->told.half[1].counts.packets = 0;
 	if (entry) {
 		bpf_spin_lock(&entry->lock);
-		outcome = pass(entry, &packet, &size, now, level, way, &scratch->told);
+		outcome = pass(entry, &packet, now, level, way, &scratch->told);
 		bpf_spin_unlock(&entry->lock);
 	}
 	if (outcome == COUNTED)
@@ -348,12 +353,12 @@ static __always_inline int watch(struct __sk_buff *skb, __u32 way, __u32 link)
 
 		if (!mine->counts.packets)
 			__builtin_memset(mine, 0, sizeof(*mine));
-		add(&mine->counts, &size, now);
+		add(&mine->counts, &packet, now);
 		mine->progress.flags |= packet.flags;
 		all = 0;
 	}
 	if (!all)
-		keep(&packet.key, &scratch->told);
+		keep(&packet.key, packet.who, &scratch->told);
 	return 0;
 }
 

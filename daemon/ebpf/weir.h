@@ -61,13 +61,19 @@ struct weir_half {
 	struct weir_counts counts;
 	struct weir_progress progress;
 	__u64 told_ns;		/* when it was last told */
-	__u64 last_ns;		/* its last packet, counted here or not */
 	__u32 outside;		/* a mix of what that was wrapped in: MAC addresses, tags, tunnels */
 	__u8 seen;		/* it had a packet */
 	__u8 way;		/* which way that passed the device: WEIR_IN or WEIR_OUT */
 	__u8 fin;		/* it has said FIN */
 	__u8 full;		/* it has no room */
 };
+
+/* What an entry knows of its conversation. */
+#define WEIR_ANSWERED 1		/* with a SYN */
+#define WEIR_SPOKE 2		/* the end that asked has acknowledged something, */
+#define WEIR_GREETED 4		/* namely the answer */
+#define WEIR_OVER 8		/* reset, or closed by both and acknowledged: nothing goes on any more */
+#define WEIR_OPAQUE 16		/* it is known to wrap what nobody can read */
 
 /* Kinds of records. */
 #define WEIR_FRAME 1

@@ -156,6 +156,16 @@ pub fn finish(command: &mut Command) -> anyhow::Result<Ended> {
     Ok(Ended { code: status.code(), out: text(out.path())?, err: text(err.path())? })
 }
 
+/// Runs a command to its end, which must be a good one: what it printed.
+///
+/// # Errors
+/// As [`finish`]; or what it printed, if it failed.
+pub fn succeed(command: &mut Command) -> anyhow::Result<String> {
+    let ended = finish(command)?;
+    anyhow::ensure!(ended.code == Some(0), "{command:?}: {}{}", ended.out, ended.err);
+    Ok(ended.out)
+}
+
 /// Runs a program of the workspace to its end.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::finish;
+use crate::{finish, succeed};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -102,10 +102,4 @@ impl Drop for Netns {
         // What cannot be removed was removed by somebody else.
         let _ = finish(Command::new("ip").args(["netns", "del", &self.0]));
     }
-}
-
-fn succeed(command: &mut Command) -> anyhow::Result<String> {
-    let ended = finish(command)?;
-    anyhow::ensure!(ended.code == Some(0), "{command:?}: {}{}", ended.out, ended.err);
-    Ok(ended.out)
 }

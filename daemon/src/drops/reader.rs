@@ -176,7 +176,8 @@ pub fn start(settings: &Settings, sink: Sink) -> Result<Reader, DropsError> {
     let socket = UdpSocket::bind(("127.0.0.1", 0))
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .map_err(|error| DropsError::Io { operation: "open a socket", error })?;
-    let Program { attached, descriptor, ring, uplinks, counts, sum, names, counted } = Program::attach(settings)?;
+    let Program { attached, descriptor, ring, uplinks, counts, sum, names, counted } =
+        Program::attach(settings)?;
     let (counters, notices) = (Arc::new(Counters::default()), Notices::default());
     let reading = Reading {
         _attached: attached,

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use weir_tests::pods::{Pods, SERVER};
-use weir_tests::{DEADLINE, Running, finish, wait_for};
+use weir_tests::{DEADLINE, Running, succeed, wait_for};
 
 const HTTP_PORT: u16 = 8080;
 const IPERF_PORT: u16 = 5201;
@@ -67,7 +66,7 @@ fn stream(pods: &Pods, seconds: u64) -> Result<f64> {
         "-t",
         &seconds.to_string(),
     ]);
-    let told: Value = serde_json::from_str(&finished(&mut command)?).context("iperf3's JSON")?;
+    let told: Value = serde_json::from_str(&succeed(&mut command)?).context("iperf3's JSON")?;
     let bits = told["end"]["sum_received"]["bits_per_second"].as_f64().context("iperf3 tells no rate")?;
     Ok(bits / 1e9)
 }
@@ -76,15 +75,9 @@ fn requests(pods: &Pods, seconds: u64, more: &[&str]) -> Result<f64> {
     let mut command = pods.client.command("wrk");
     command.args(["-t", "1", "-c", "32", "-d", &format!("{seconds}s")]).args(more);
     command.arg(format!("http://{SERVER}:{HTTP_PORT}/"));
-    let told = finished(&mut command)?;
+    let told = succeed(&mut command)?;
     let rate = told.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
     rate.context("wrk tells no rate")?.trim().parse().context("wrk's rate")
-}
-
-fn finished(command: &mut Command) -> Result<String> {
-    let ended = finish(command)?;
-    anyhow::ensure!(ended.code == Some(0), "{command:?}: {}{}", ended.out, ended.err);
-    Ok(ended.out)
 }
 
 /// Those who answer in the server's pod.

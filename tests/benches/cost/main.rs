@@ -3,6 +3,7 @@
 //!
 //! `tests/cost.sh` installs the loads and runs this. Medians count, and their spread is told beside them.
 
+mod least;
 mod loads;
 mod process;
 mod steady;

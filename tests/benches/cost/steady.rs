@@ -15,6 +15,7 @@ use weir_tests::pods::{Pods, SERVER};
 use weir_tests::results::Figure;
 use weir_tests::{DEADLINE, Running, wait_for};
 
+use crate::least::{Least, Program};
 use crate::loads::{Load, Servers};
 use crate::process::{self, Counting};
 use crate::watcher::{Kind, watching};
@@ -36,6 +37,7 @@ pub fn figures(seconds: u64) -> Result<Vec<Figure>> {
         figures.extend(of(kind, seconds)?);
     }
     figures.extend(in_the_kernel(seconds)?);
+    figures.extend(at_least(seconds)?);
     Ok(figures)
 }
 
@@ -234,6 +236,24 @@ fn in_the_kernel(seconds: u64) -> Result<Vec<Figure>> {
         let each = (time - time_before) as f64 / (runs - runs_before) as f64;
         let what = format!("eBPF programs' time a packet and device: {}", load.what());
         figures.push(Figure::new(&format!("kernel_{}", load.name()), each, "ns", &what));
+    }
+    Ok(figures)
+}
+
+/// The same of programs that do next to nothing, under the same load.
+fn at_least(seconds: u64) -> Result<Vec<Figure>> {
+    let (pods, folder) = (Pods::new()?, tempfile::tempdir()?);
+    let _servers = Servers::start(&pods, folder.path())?;
+    let _counting = Counting::begin()?;
+    let mut figures = Vec::new();
+    for program in Program::ALL {
+        let least = Least::hang(program, &pods)?;
+        Load::Requests.run(&pods, seconds)?;
+        let (time, runs) = least.told()?;
+        anyhow::ensure!(runs > 0, "the program did not run");
+        let name = format!("kernel_requests_{}", program.name());
+        let what = format!("the same under HTTP requests on kept connections, of {}", program.what());
+        figures.push(Figure::new(&name, time as f64 / runs as f64, "ns", &what));
     }
     Ok(figures)
 }

@@ -8,21 +8,25 @@ use weir_tests::node::{Watched, number};
 use weir_tests::pods::{DEVICES, Pods};
 use weir_tests::{DEADLINE, Running, wait_for};
 
+use crate::least::{Least, Program};
+
 /// The kinds of watchers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Nothing,
+    Least,
     Ebpf,
     Pcap,
     Tcpdump,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Nothing, Self::Ebpf, Self::Pcap, Self::Tcpdump];
+    pub const ALL: [Self; 5] = [Self::Nothing, Self::Least, Self::Ebpf, Self::Pcap, Self::Tcpdump];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
+            Self::Least => "least",
             Self::Ebpf => "ebpf",
             Self::Pcap => "pcap",
             Self::Tcpdump => "tcpdump",
@@ -32,6 +36,7 @@ impl Kind {
     pub const fn what(self) -> &'static str {
         match self {
             Self::Nothing => "nobody watching",
+            Self::Least => "an eBPF program on the same devices that does nothing",
             Self::Ebpf => "weir watching by eBPF",
             Self::Pcap => "weir watching by libpcap",
             Self::Tcpdump => "`tcpdump -i any -w /dev/null` watching",
@@ -40,17 +45,19 @@ impl Kind {
 }
 
 /// A running one.
-pub enum Watcher {
+pub enum Watcher<'a> {
     Nothing,
+    Least { _program: Least<'a> },
     Weir { _watched: Watched },
     Tcpdump { _process: Running },
 }
 
-impl Watcher {
+impl<'a> Watcher<'a> {
     /// Starts it and waits until it sees both pods' devices.
-    pub fn start(kind: Kind, pods: &Pods, folder: &Path) -> Result<Self> {
+    pub fn start(kind: Kind, pods: &'a Pods, folder: &Path) -> Result<Self> {
         match kind {
             Kind::Nothing => Ok(Self::Nothing),
+            Kind::Least => Ok(Self::Least { _program: Least::hang(Program::Nothing, pods)? }),
             Kind::Ebpf | Kind::Pcap => {
                 let watched = Watched::start(&pods.node, folder, "node", &["--source", kind.name()])?;
                 watching(&watched)?;
@@ -69,7 +76,7 @@ pub fn watching(watched: &Watched) -> Result<()> {
     })
 }
 
-fn tcpdump(pods: &Pods, folder: &Path) -> Result<Watcher> {
+fn tcpdump<'a>(pods: &Pods, folder: &Path) -> Result<Watcher<'a>> {
     let log = folder.join("tcpdump.log");
     let mut command: Command = pods.node.command("tcpdump");
     command.args(["-i", "any", "-w", "/dev/null"]);

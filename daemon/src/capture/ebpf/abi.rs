@@ -101,8 +101,6 @@ pub struct Half {
     pub progress: Progress,
     /// When it was last told.
     pub told_ns: u64,
-    /// When its last packet passed, counted here or not.
-    pub last_ns: u64,
     /// A mix of what that was wrapped in.
     pub outside: u32,
     /// 1: it had a packet.
@@ -121,25 +119,28 @@ pub struct Half {
 pub struct Entry {
     /// The kernel's lock; what is read is never it.
     pub lock: u32,
-    /// The half that asked.
-    pub opener: u32,
-    /// Sequence number of its SYN.
+    /// Sequence number of the SYN of the end that asked.
     pub question: u32,
-    /// And of the SYN that answered.
+    /// Its key in one word.
+    pub who: u64,
+    /// When its last packet passed, counted here or not.
+    pub last_ns: u64,
+    /// Sequence number of the SYN that answered.
     pub answer: u32,
-    /// How far the handshake is.
-    pub handshake: [u8; 4],
-    /// 1: nothing goes on any more.
-    pub over: u8,
-    /// What else is known.
-    pub marks: [u8; 3],
+    /// The half that asked, and 1; 0: none did.
+    pub asked: u8,
+    /// Packets, as far as they matter.
+    pub passed: u8,
+    /// What is known: [`OVER`] and others.
+    pub marks: u8,
+    /// 1: it is taken out.
+    pub dead: u8,
     /// Packets of the lower end, and of the higher.
     pub half: [Half; 2],
-    /// Its key.
-    pub key: Key,
-    /// 1: it is taken out.
-    pub dead: u64,
 }
+
+/// A mark: nothing goes on any more.
+pub const OVER: u8 = 8;
 
 /// What every record begins with.
 #[repr(C)]
@@ -368,8 +369,8 @@ mod tests {
                 packets, wire_packets, frame_bytes, ip_bytes, payload_bytes, first_ns, last_ns,
             }
             "weir_progress" = Progress { next, acknowledgement, window, flags, known, next_ns }
-            "weir_half" = Half { counts, progress, told_ns, last_ns, outside, seen, way, fin, full }
-            "weir_entry" = Entry { opener, question, answer, over, half, key, dead }
+            "weir_half" = Half { counts, progress, told_ns, outside, seen, way, fin, full }
+            "weir_entry" = Entry { question, who, last_ns, answer, asked, passed, marks, dead, half }
             "weir_head" = Head { at_ns, ifindex, kind, way, link }
             "weir_frame" = FrameHead { head, len, captured, tagged, tag, tag_type }
             "weir_tally" = Tally { head, key, counts, progress, half }

@@ -287,7 +287,7 @@ fn ports(of: &str, ports: &[u16]) -> Result<[u16; abi::PORTS], EbpfError> {
 /// True of an entry that seems to rest and to hold something or to be over, or to rest for long; `now` in the kernel's nanoseconds.
 #[must_use]
 pub fn rests(entry: &abi::Entry, now: u64) -> bool {
-    let last = entry.half.iter().map(|half| half.last_ns).max().unwrap_or_default();
     let holds = entry.half.iter().any(|half| half.counts.packets > 0);
-    last.saturating_add(if holds || entry.over != 0 { REST_NS } else { FORGET_NS }) < now
+    let is_over = entry.marks & abi::OVER != 0;
+    entry.last_ns.saturating_add(if holds || is_over { REST_NS } else { FORGET_NS }) < now
 }
