@@ -11,6 +11,7 @@ pub mod connection;
 mod counters;
 mod dns;
 pub mod dropped;
+mod emission;
 mod emit;
 pub mod event;
 mod fragments;

@@ -16,8 +16,10 @@ use crate::peer::{About, Record};
 pub mod compose;
 mod keys;
 mod pairing;
+mod row;
 
 use keys::Keys;
+pub use row::{Changes, Row, Sighting};
 
 /// Limits of the table.
 #[derive(Clone, Copy, Debug)]
@@ -58,43 +60,6 @@ impl ViewId {
     fn of(record: &Record) -> Self {
         Self { node: record.node.clone(), run: record.place.run, connection: record.view.connection }
     }
-}
-
-/// One connection of the cluster.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// Stable for the connection's life.
-    pub id: Arc<str>,
-    /// Grows with each change.
-    pub revision: u64,
-    /// No node will tell more of it.
-    pub ended: bool,
-    /// One for each node that saw it. None: it was found to be part of another row, whose id stays.
-    pub sightings: Vec<Sighting>,
-    change: u64,
-    due: Option<Duration>,
-}
-
-/// What one node says of a connection.
-#[derive(Clone, Debug)]
-pub struct Sighting {
-    /// Its latest record of the connection itself.
-    pub record: Arc<Record>,
-    /// The latest message of the application protocol.
-    pub message: Option<Arc<Record>>,
-    ended: bool,
-    heard: Duration,
-}
-
-/// The next rows for a reader.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// Rows, the one that changed longest ago first.
-    pub rows: Vec<Row>,
-    /// Where the reader goes on.
-    pub cursor: u64,
-    /// At most so many rows changed after the reader's place and were forgotten before it came.
-    pub missed: u64,
 }
 
 /// The table.
@@ -434,27 +399,6 @@ impl Join {
 fn is_told_anew(old: &Record, record: &Record) -> bool {
     let same = old.node == record.node && old.view.join_key == record.view.join_key;
     same && old.place.run != record.place.run
-}
-
-impl Row {
-    fn sighting_of(&self, record: &Record) -> Option<&Sighting> {
-        let view = ViewId::of(record);
-        self.sightings.iter().find(|s| ViewId::of(&s.record) == view)
-    }
-
-    fn sighting_mut(&mut self, record: &Record) -> Option<&mut Sighting> {
-        let view = ViewId::of(record);
-        self.sightings.iter_mut().find(|s| ViewId::of(&s.record) == view)
-    }
-
-    /// Every node that the ends are on has told of it. With no sighting left, nothing is to be waited for.
-    fn is_complete(&self) -> bool {
-        let told =
-            |node: &str| node.is_empty() || self.sightings.iter().any(|s| s.record.node.as_str() == node);
-        let all_told =
-            |s: &Sighting| told(&s.record.view.source_node) && told(&s.record.view.destination_node);
-        self.sightings.iter().all(all_told)
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use weir_cluster::UnixNanos;
 pub use super::counters::{Counters, Counts};
 use super::dns::Exchange;
 pub use super::dropped::{Cause, Drops, KernelDrop};
+use super::emission::Emission;
 use super::logged::{LogRule, Passing};
 pub use super::path::PathPoint;
 use super::path::UNKNOWN_POSITION;
@@ -212,25 +213,6 @@ pub struct Connection {
     /// What its packets wrap unreadably, where they do.
     pub opaque: Option<Opaque>,
     pub(super) emission: Emission,
-}
-
-/// What was already told about a connection, and when to look at it next.
-#[derive(Debug)]
-pub(super) struct Emission {
-    pub settled: bool,
-    pub settle_at: UnixNanos,
-    pub told_at: UnixNanos,
-    pub told: Counters,
-    pub told_state: State,
-    pub told_verdict: Verdict,
-    pub correction: bool,
-    pub ended: bool,
-    /// Packets came after the end was told, whatever point they passed.
-    pub late: bool,
-    pub merged_into: Option<ConnectionId>,
-    pub over_at: Option<UnixNanos>,
-    pub due: UnixNanos,
-    pub waiting: Vec<super::event::Message>,
 }
 
 /// What can be said of a connection's fate from what this node observed.

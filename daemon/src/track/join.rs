@@ -6,7 +6,8 @@
 use smallvec::{SmallVec, smallvec};
 use weir_cluster::UnixNanos;
 
-use super::connection::{Connection, ConnectionId, Counters, Emission, Gaps, NatSource, State, Verdict};
+use super::connection::{Connection, ConnectionId, Gaps, NatSource, State};
+use super::emission::Emission;
 use super::emit::over_due;
 use super::logged::Passing;
 use super::nat::{Fingerprint, Passage};
@@ -164,7 +165,6 @@ impl Tracker {
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
         self.stats.begun += 1;
-        let due = self.now.plus_nanos(self.settings.settle_ns);
         let connection = Connection {
             id,
             forms: smallvec![tuple],
@@ -192,21 +192,7 @@ impl Tracker {
             icmp,
             ethernet: None,
             opaque: None,
-            emission: Emission {
-                settled: false,
-                settle_at: due,
-                told_at: self.now,
-                told: Counters::default(),
-                told_state: State::Opening,
-                told_verdict: Verdict::Traced,
-                correction: false,
-                ended: false,
-                late: false,
-                merged_into: None,
-                over_at: None,
-                due,
-                waiting: Vec::new(),
-            },
+            emission: Emission::begun(self.now, self.settings.settle_ns),
         };
         let slot = self.connections.insert(connection);
         self.index.enter(id, slot, &self.connections);
@@ -271,7 +257,7 @@ impl Tracker {
     }
 
     pub(super) fn is_open(&self, place: Place) -> bool {
-        self.connections.get(place.slot).is_some_and(|connection| !connection.emission.ended)
+        self.connections.glance(place.slot).is_some_and(|connection| !connection.ended)
     }
 
     /// Conntrack has named it.

@@ -153,7 +153,10 @@ pub fn refused(name: &str, error: ProgramError) -> EbpfError {
     match error {
         ProgramError::LoadError { verifier_log, io_error } => EbpfError::Refused {
             program: name.to_owned(),
-            reason: last_line(&verifier_log.to_string()).unwrap_or_else(|| io_error.to_string()),
+            reason: match last_line(&verifier_log.to_string()) {
+                Some(line) => format!("{line} ({io_error})"),
+                None => io_error.to_string(),
+            },
         },
         other => EbpfError::failed(format!("load {name}"), with_causes(&other)),
     }
@@ -161,9 +164,8 @@ pub fn refused(name: &str, error: ProgramError) -> EbpfError {
 
 /// The verifier's reason: behind it stand only figures of its work.
 fn last_line(log: &str) -> Option<String> {
-    let said = |line: &&str| {
-        !line.is_empty() && !line.starts_with("processed ") && !line.starts_with("verification time")
-    };
+    const FIGURES: [&str; 3] = ["processed ", "verification time", "stack depth "];
+    let said = |line: &&str| !line.is_empty() && !FIGURES.iter().any(|figure| line.starts_with(figure));
     log.lines().map(str::trim).rev().find(said).map(str::to_owned)
 }
 
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_verifiers_reason_is_its_last_line_of_substance() {
-        let log = "0: (bf) r6 = r1\nR4 invalid zero-sized read: u64=[0,255]\nverification time 13 usec\nprocessed 2 insns\n";
+        let log = "0: (bf) r6 = r1\nR4 invalid zero-sized read: u64=[0,255]\nverification time 13 usec\nstack depth 0\nprocessed 2 insns\n";
         assert_eq!(last_line(log).unwrap(), "R4 invalid zero-sized read: u64=[0,255]");
         assert_eq!(last_line(""), None);
     }

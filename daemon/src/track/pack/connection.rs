@@ -5,9 +5,9 @@
 use super::{Packed, Packer, Unpacker, packed};
 use crate::capture::Detail;
 use crate::track::connection::{
-    Connection, ConnectionId, Emission, Evidence, Gaps, IcmpError, NatSource, Observation, State, Verdict,
-    Way, Witness,
+    Connection, ConnectionId, Evidence, Gaps, IcmpError, NatSource, Observation, State, Verdict, Way, Witness,
 };
+use crate::track::emission::Emission;
 
 packed!(struct ConnectionId(_));
 packed!(
