@@ -134,7 +134,7 @@ pub struct CaptureArgs {
     #[arg(long, default_value_t = 768, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(96..=65_535))]
     pub snaplen: u32,
-    /// Kernel buffers of all devices together, MiB; for pcap. The ring of ebpf is a twentieth of it.
+    /// Kernel buffers of all devices together, MiB; for pcap. The ring of ebpf is a tenth of it.
     #[arg(long, default_value_t = 160, value_name = "MIB",
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub buffer_mib: u32,

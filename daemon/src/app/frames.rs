@@ -208,7 +208,7 @@ fn ring_bytes(buffers: u64) -> u32 {
 }
 
 #[cfg(feature = "ebpf")]
-const RING_PART: u64 = 20;
+const RING_PART: u64 = 10;
 
 #[cfg(not(feature = "ebpf"))]
 fn ebpf(_: &CaptureArgs, _: &impl Fn() -> Sink) -> Result<By, String> {

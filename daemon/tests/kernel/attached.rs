@@ -95,7 +95,8 @@ fn nothing_is_left_after_the_end() {
     let (capture, inputs) = watch(&world.node, &Settings::default(), 64);
     assert_eq!(programs_at(&world.node), 2);
     finish(capture, &inputs, Vec::new());
-    assert_eq!(programs_at(&world.node), 0);
+    // A process that another test is just starting holds a copy of everything that is open, for some microseconds.
+    wait_until("no program is left", || programs_at(&world.node) == 0);
 }
 
 /// Set for a process of its own that watches in this namespace until it is killed.

@@ -1,7 +1,7 @@
 //! What a real kernel gives up, by rules of both kinds, in the node's namespace and in a pod's.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -124,6 +124,32 @@ fn what_rules_drop_names_reason_device_and_packet() {
         wait_until("four are counted", || count(&reader, DENIED) == 4);
         assert_eq!(reader.stop(DEADLINE), Ok(()));
     }
+}
+
+#[test]
+fn an_ipv6_packet_is_told_like_any_other() {
+    if !may_run("an_ipv6_packet_is_told_like_any_other") {
+        return;
+    }
+    let (world, pod) = (World::new(), Ipv6Addr::new(0xfd00, 0x78, 0, 0, 0, 0, 0, 2));
+    let server = server_of(&world);
+    for (namespace, device, last) in [(&world.node, "veth-two", 1), (&server, "eth0", 2)] {
+        namespace.run(&format!("sysctl -q -w net.ipv6.conf.{device}.disable_ipv6=0"));
+        namespace.run(&format!("ip addr add fd00:78::{last}/64 dev {device} nodad"));
+    }
+    drop_by_nft(&server, "input", 7002);
+    let (reader, inputs) = see_in(&world.node, &Settings::default());
+    world.node.enter(|| {
+        UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap().send_to(b"knock, knock", (pod, 7002)).unwrap();
+    });
+    let mut seen = Vec::new();
+    read_until(&inputs, &mut seen, "the packet", |seen| !dropped(seen).is_empty());
+    let dropped = dropped(&seen)[0];
+    assert_eq!((&*dropped.reason, place(dropped)), (DENIED, (Some("eth0"), Some("veth-two"))));
+    // RFC 8200 section 3: the destination's address, and UDP's ports behind the header of 40 bytes.
+    assert_eq!(dropped.packet.get(24..40), Some(&pod.octets()[..]));
+    assert_eq!(dropped.packet.get(42..44), Some(&7002_u16.to_be_bytes()[..]));
+    assert_eq!(reader.stop(DEADLINE), Ok(()));
 }
 
 #[test]

@@ -224,8 +224,9 @@ fn devices_come_and_go() {
 /// Sends so many datagrams from a socket each, from the pod to nobody in particular.
 fn scatter(world: &World, to: SocketAddr, sockets: usize, datagrams: usize) {
     world.pod.enter(|| {
-        for _ in 0..sockets {
-            let socket = UdpSocket::bind((POD, 0)).unwrap();
+        // All at once, so that no port is given out twice.
+        let sockets: Vec<UdpSocket> = (0..sockets).map(|_| UdpSocket::bind((POD, 0)).unwrap()).collect();
+        for socket in &sockets {
             for _ in 0..datagrams {
                 socket.send_to(&[7; 100], to).unwrap();
             }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use aya::programs::Program;
+use aya::{Btf, Ebpf};
 use weir_daemon::capture::ebpf::abi;
 use weir_daemon::capture::ebpf::clock::Clock;
 use weir_daemon::capture::ebpf::object::TCX;
@@ -30,15 +32,41 @@ fn every_compilers_programs_load() {
     if !may_run("every_compilers_programs_load") {
         return;
     }
+    by_every_compiler("tcx", |clang, object| {
+        let loaded = Programs::load(object, &Settings::default());
+        assert!(loaded.is_ok(), "{clang}: {}", loaded.unwrap_err());
+    });
+}
+
+#[test]
+fn every_compilers_drops_load() {
+    if !may_run("every_compilers_drops_load") {
+        return;
+    }
+    let types = Btf::from_sys_fs().unwrap();
+    by_every_compiler("drops", |clang, object| {
+        let mut loaded = Ebpf::load(object).unwrap();
+        for (name, program) in loaded.programs_mut() {
+            let accepted = match program {
+                Program::BtfTracePoint(program) => program.load("kfree_skb", &types),
+                Program::RawTracePoint(program) => program.load(),
+                Program::TracePoint(program) => program.load(),
+                _ => panic!("{name} is of another kind"),
+            };
+            assert!(accepted.is_ok(), "{clang}, {name}: {}", accepted.unwrap_err());
+        }
+    });
+}
+
+/// Hands over a source's object as each compiler makes it that is here; at least one is.
+fn by_every_compiler(source: &str, look: impl Fn(&str, &[u8])) {
     let folder = tempfile::tempdir().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("ebpf/tcx.bpf.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("ebpf/{source}.bpf.c"));
     let mut tried = 0;
     for clang in compile::CLANGS.into_iter().filter(|clang| compile::runs(clang)) {
-        let object = folder.path().join("tcx.bpf.o");
+        let object = folder.path().join("object.bpf.o");
         compile::compile(clang, &source, &object).unwrap();
-        let object = std::fs::read(&object).unwrap();
-        let loaded = Programs::load(&object, &Settings::default());
-        assert!(loaded.is_ok(), "{clang}: {}", loaded.unwrap_err());
+        look(clang, &std::fs::read(&object).unwrap());
         tried += 1;
     }
     assert!(tried > 0, "no compiler found");
