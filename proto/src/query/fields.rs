@@ -115,13 +115,7 @@ pub static FIELDS: &[Field] = &[
         "evidence=icmp-unreachable",
         read::evidence,
     ),
-    Field::flow(
-        "rule",
-        Kind::Contains,
-        "name of a rule that the kernel's log gave, contains it",
-        "rule=deny",
-        read::rule,
-    ),
+    Field::flow("rule", Kind::Contains, "name of a logged rule, contains it", "rule=deny", read::rule),
     Field::flow(
         "policy",
         Kind::Prefix,

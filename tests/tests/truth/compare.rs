@@ -249,7 +249,7 @@ fn dns(ours: &Told, theirs: &Told, compared: &mut Compared) {
     let mut left: Vec<&Dns> = ours.dns.iter().collect();
     for message in &theirs.dns {
         let found = left.iter().position(|ours| ours.key() == message.key());
-        let told = found.map(|at| if several { left[at] } else { left.swap_remove(at) });
+        let told = found.map(|at| if several { left[at] } else { left.remove(at) });
         let same = told.is_some_and(|ours| ours.addresses.iter().all(|ip| message.addresses.contains(ip)));
         compared.fact(Field::Dns, same, message.frame, || format!("{message:?}: weir {told:?}"));
     }

@@ -238,29 +238,54 @@ fn dns(flow: &Value) -> Option<Dns> {
     })
 }
 
-/// Record types in words that the captures ask for (IANA "Domain Name System Parameters").
+/// Record types in words (IANA "Domain Name System (DNS) Parameters").
 fn kind(word: &str) -> u16 {
-    const WORDS: [(&str, u16); 21] = [
+    const WORDS: [(&str, u16); 46] = [
         ("A", 1),
         ("NS", 2),
+        ("MD", 3),
+        ("MF", 4),
         ("CNAME", 5),
         ("SOA", 6),
+        ("MB", 7),
+        ("MG", 8),
+        ("MR", 9),
+        ("NULL", 10),
+        ("WKS", 11),
         ("PTR", 12),
+        ("HINFO", 13),
+        ("MINFO", 14),
         ("MX", 15),
         ("TXT", 16),
+        ("RP", 17),
+        ("AFSDB", 18),
+        ("SIG", 24),
+        ("KEY", 25),
         ("AAAA", 28),
         ("LOC", 29),
         ("SRV", 33),
         ("NAPTR", 35),
+        ("CERT", 37),
+        ("DNAME", 39),
+        ("OPT", 41),
         ("DS", 43),
         ("SSHFP", 44),
+        ("RRSIG", 46),
         ("NSEC", 47),
         ("DNSKEY", 48),
+        ("NSEC3", 50),
         ("NSEC3PARAM", 51),
+        ("TLSA", 52),
         ("SVCB", 64),
         ("HTTPS", 65),
+        ("SPF", 99),
+        ("TKEY", 249),
+        ("TSIG", 250),
+        ("IXFR", 251),
         ("AXFR", 252),
+        ("MAILB", 253),
         ("ANY", 255),
+        ("URI", 256),
         ("CAA", 257),
     ];
     let known = WORDS.iter().find(|(known, _)| *known == word).map(|(_, number)| *number);

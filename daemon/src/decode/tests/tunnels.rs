@@ -172,3 +172,53 @@ fn super_packets_in_tunnels() {
     assert_eq!((names(&packet), packet.ip_len, packet.truncated), (vec![("vxlan", 7)], 200_000, true));
     assert_eq!(tcp(&packet).payload_len, 200_000 - 60);
 }
+
+#[test]
+fn the_packet_in_a_vxlan_is_the_packet() {
+    let inner = ethernet(IPV6, &ipv6(6, &syn(b"hello")));
+    let outer = wrapped(8, &inner);
+    let packet = read(LinkType::ETHERNET, &outer).unwrap();
+    assert_eq!(packet.tuple.destination, SocketAddr::new(SERVER6.into(), 80));
+    assert_eq!((packet.ip_len, packet.frame_len), (85, 14 + 28 + 8 + 14 + 85));
+    let tunnel = packet.tunnel.unwrap();
+    assert_eq!((tunnel.protocol, tunnel.vni), (TunnelProtocol::Vxlan, 77));
+    assert_eq!((tunnel.source, tunnel.destination), (CLIENT.into(), SERVER.into()));
+    assert_eq!((tunnel.source_port, tunnel.destination_port), (51_000, 8472));
+    let other_port = Settings { vxlan_ports: vec![4789], ..Settings::default() };
+    assert!(decode(&frame(LinkType::ETHERNET, &outer), &other_port).unwrap().tunnel.is_none());
+}
+
+#[test]
+fn what_cannot_be_opened_stays_the_outer_packet() {
+    let inner = ethernet(IPV4, &ipv4(IpProtocol::UDP, &udp(1, 2, b"")));
+    for (flags, inner) in [(0, &inner), (8, &vec![0; 6])] {
+        let outer = wrapped(flags, inner);
+        let packet = read(LinkType::ETHERNET, &outer).unwrap();
+        assert_eq!((packet.tunnel, packet.tuple), (None, tuple(IpProtocol::UDP, 51_000, 8472)));
+    }
+}
+
+#[test]
+fn arp_in_a_tunnel_is_no_connection_between_nodes() {
+    let outer = wrapped(8, &ethernet(0x0806, &[0; 28]));
+    assert_eq!(read(LinkType::ETHERNET, &outer).unwrap_err(), Undecodable::Arp);
+}
+
+#[test]
+fn tunnels_in_tunnels_end() {
+    let mut bytes = ethernet(IPV4, &ipv4(IpProtocol::UDP, &udp(1, 2, b"")));
+    for _ in 0..20 {
+        bytes = wrapped(8, &bytes);
+    }
+    assert_eq!(read(LinkType::ETHERNET, &bytes).unwrap().tuple.destination.port(), 8472);
+}
+
+#[test]
+fn a_fragmented_tunnel_still_tells_the_inner_lengths() {
+    let inner = ethernet(IPV4, &ipv4(IpProtocol::TCP, &syn(&[7; 100])));
+    let whole = udp(51_000, 8472, &vxlan(77, &inner));
+    let first = ipv4_with(17, 0x2000, &[], &whole[..120]);
+    let packet = read_ip(&first);
+    assert_eq!((packet.tuple, packet.ip_len), (tuple(IpProtocol::TCP, 40_000, 80), 160));
+    assert_eq!((tcp(&packet).payload_len, packet.truncated), (100, true));
+}

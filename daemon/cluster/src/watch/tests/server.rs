@@ -4,7 +4,6 @@
 //! came after it, unless that was compacted away.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,10 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http_body_util::StreamBody;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,8 +21,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::super::kind::{Kind, with_substitutes};
+use super::super::kind::Kind;
 use crate::object::ObjectKind;
+use http::{Wanted, in_pieces, status, streamed, whole};
+
+use watching::{Then, Watching};
+
+mod http;
+mod watching;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -305,17 +308,6 @@ struct Connections {
     news: Arc<watch::Sender<(u64, u64)>>,
 }
 
-/// One request, understood.
-#[derive(Clone)]
-struct Wanted {
-    kind: &'static Kind,
-    metadata_only: bool,
-    watch: bool,
-    limit: usize,
-    token: Option<String>,
-    version: u64,
-}
-
 impl Connections {
     async fn accept(self, listener: TcpListener) {
         let mut serving = JoinSet::new();
@@ -398,84 +390,6 @@ impl Connections {
     }
 }
 
-/// A body of these frames. A body must be shareable, though it is only polled by one at a time.
-fn streamed(frames: stream::BoxStream<'static, Result<Frame<Bytes>, io::Error>>) -> Body {
-    let frames = Mutex::new(frames);
-    let next = move |context: &mut std::task::Context<'_>| frames.lock().unwrap().poll_next_unpin(context);
-    BodyExt::boxed(StreamBody::new(stream::poll_fn(next)))
-}
-
-/// How a watch goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Goes,
-    Ends,
-    IsCut,
-}
-
-struct Watching {
-    world: Arc<Mutex<World>>,
-    news: watch::Receiver<(u64, u64)>,
-    wanted: Wanted,
-    version: u64,
-    then: Then,
-}
-
-impl Watching {
-    async fn next(&mut self) -> Option<Result<Frame<Bytes>, io::Error>> {
-        match self.then {
-            Then::Goes => {}
-            Then::Ends => return None,
-            Then::IsCut => return Some(Err(io::Error::other("cut in the middle"))),
-        }
-        loop {
-            self.news.mark_unchanged();
-            if let Some(line) = self.line() {
-                return Some(Ok(Frame::data(line.into())));
-            }
-            self.news.changed().await.ok()?;
-        }
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut world = self.world.lock().unwrap();
-        if self.version < world.compacted {
-            self.version = world.compacted;
-            return Some(event("ERROR", &status_object(410, "Expired")));
-        }
-        let (version, plural) = (self.version, name(self.wanted.kind));
-        if let Some(fault) = world.faults.get(plural).and_then(VecDeque::front).copied()
-            && let Fault::ErrorEvent(code, reason) = fault
-        {
-            world.fault_of_event(plural);
-            return Some(event("ERROR", &status_object(code, reason)));
-        }
-        if world.faults.get(plural).and_then(VecDeque::front) == Some(&Fault::GarbageEvent) {
-            world.fault_of_event(plural);
-            // The event that it stands for is lost.
-            self.version = world.version;
-            return Some("{\"type\":\"MODIFIED\",\"object\":[]}\n".to_owned());
-        }
-        let from = world.log.partition_point(|(at, ..)| *at < version);
-        let next = world.log[from..].iter().find(|(at, of, what, _)| {
-            *of == plural && (*at > version || *what == "BOOKMARK" && *at == version)
-        });
-        let (at, _, what, object) = next.cloned()?;
-        if what == "BOOKMARK" {
-            world.log.retain(|(other, of, what, _)| (*other, *of, *what) != (at, plural, "BOOKMARK"));
-            self.then = Then::Ends;
-        }
-        let line =
-            if what == "BOOKMARK" { event(what, &object) } else { event(what, &told(&object, &self.wanted)) };
-        if world.fault_of_event(plural) == Some(Fault::CutInEvent) {
-            self.then = Then::IsCut;
-            return Some(line[..line.len() / 2].to_owned());
-        }
-        self.version = at;
-        Some(line)
-    }
-}
-
 fn event(what: &str, object: &Value) -> String {
     format!("{}\n", json!({ "type": what, "object": object }))
 }
@@ -487,87 +401,4 @@ fn status_object(code: u16, reason: &str) -> Value {
     };
     json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
             "message": message, "metadata": {} })
-}
-
-fn status(code: u16, reason: &str) -> Response<Body> {
-    whole(status_object(code, reason).to_string(), StatusCode::from_u16(code).unwrap())
-}
-
-fn whole(text: String, status: StatusCode) -> Response<Body> {
-    let body = Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {});
-    let mut response = Response::new(BodyExt::boxed(body));
-    *response.status_mut() = status;
-    response
-}
-
-fn in_pieces(response: Response<Body>) -> Response<Body> {
-    let (parts, body) = response.into_parts();
-    let frames = body.into_data_stream().flat_map(|bytes| {
-        let pieces: Vec<_> = bytes.unwrap_or_default().chunks(7).map(Bytes::copy_from_slice).collect();
-        stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))
-    });
-    Response::from_parts(parts, streamed(frames.boxed()))
-}
-
-impl World {
-    fn understand(&mut self, request: &Request<Incoming>) -> Option<Wanted> {
-        let path = request.uri().path();
-        let kind = with_substitutes().find(|kind| path == kind.path());
-        let Some(kind) = kind else {
-            self.violations.push(format!("asked for {path}"));
-            return None;
-        };
-        let query: HashMap<_, _> = request
-            .uri()
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter_map(|term| term.split_once('='))
-            .collect();
-        let number = |key: &str| query.get(key).and_then(|value| value.parse().ok());
-        let watch = query.contains_key("watch");
-        let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-        let accept = header("accept").unwrap_or_default();
-        let metadata_only =
-            ["as=PartialObjectMetadata", "g=meta.k8s.io", "v=v1"].iter().all(|it| accept.contains(it));
-        if metadata_only != kind.metadata_only {
-            self.violations.push(format!("{}: not as much as is needed: {accept}", name(kind)));
-        }
-        if self.busy_until.remove(name(kind)).is_some_and(|until| Instant::now() < until) {
-            self.violations.push(format!("{}: asked for sooner than it said", name(kind)));
-        }
-        if watch && query.get("allowWatchBookmarks") != Some(&"true") {
-            self.violations.push(format!("{}: a watch without bookmarks", name(kind)));
-        }
-        if !watch && number("limit").is_none() {
-            self.violations.push(format!("{}: a list without pages", name(kind)));
-        }
-        let token = query.get("continue").map(|token| decoded(token));
-        let asked = self.asked.entry(name(kind)).or_default();
-        match (watch, &token) {
-            (true, _) => asked.watches += 1,
-            (false, Some(_)) => asked.pages += 1,
-            (false, None) => asked.lists += 1,
-        }
-        Some(Wanted {
-            kind,
-            metadata_only,
-            watch,
-            limit: number("limit").and_then(|limit: u64| limit.try_into().ok()).unwrap_or(usize::MAX),
-            token,
-            version: number("resourceVersion").unwrap_or(0),
-        })
-    }
-}
-
-/// Percent-encoding undone (RFC 3986, section 2.1).
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let digits: String =
-            if byte == b'%' { rest.by_ref().take(2).map(char::from).collect() } else { String::new() };
-        bytes.push(u8::from_str_radix(&digits, 16).unwrap_or(byte));
-    }
-    String::from_utf8(bytes).unwrap()
 }

@@ -5,7 +5,7 @@ pub(super) const CNAME: u16 = 5;
 pub(super) const AAAA: u16 = 28;
 
 /// A type is added here.
-const WORDS: [(u16, &str); 44] = [
+const WORDS: [(u16, &str); 50] = [
     (A, "A"),
     (2, "NS"),
     (CNAME, "CNAME"),
@@ -43,10 +43,16 @@ const WORDS: [(u16, &str); 44] = [
     (59, "CDS"),
     (60, "CDNSKEY"),
     (61, "OPENPGPKEY"),
+    (62, "CSYNC"),
+    (63, "ZONEMD"),
     (64, "SVCB"),
     (65, "HTTPS"),
     (99, "SPF"),
+    (249, "TKEY"),
+    (250, "TSIG"),
+    (251, "IXFR"),
     (252, "AXFR"),
+    (253, "MAILB"),
     (255, "ANY"),
     (256, "URI"),
     (257, "CAA"),
