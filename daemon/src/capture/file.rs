@@ -1,7 +1,8 @@
 //! Capture files -> the same [`Input`](super::Input)s as a live source: pcap and pcapng, from disk or through a pipe.
 //!
 //! Several files are merged in the order of time; within one file its own order always stands, as the clock of a capture
-//! may step. Read forwards once in bounded memory. A file that is cut short gives all that precedes the cut; a damaged one
+//! may step. A device of a file that begins when another file with such a device has ended is the same device (`devices`): captures
+//! are cut into files by size and by time. Read forwards once in bounded memory. A file that is cut short gives all that precedes the cut; a damaged one
 //! ends with an error there, and costs the others nothing.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +17,7 @@ use super::record::Origin;
 use super::{Detail, Direction, Frame, Interface, InterfaceId, LinkType, Loss, Role, Tally};
 use crate::testimony::Testimony;
 
+mod devices;
 mod fields;
 mod merge;
 mod pcap;
@@ -133,6 +135,8 @@ struct Head {
 #[derive(Debug)]
 enum Content {
     Origin(Box<Origin>),
+    /// Another section begins: the devices of the one before are described no more.
+    Section,
     Interface(InterfaceId, Interface),
     Frame(Head),
     /// Its format has no time for it.
@@ -193,6 +197,12 @@ enum Progress {
     Ended(FileEnd),
     /// Its error was told.
     Failed,
+}
+
+impl Progress {
+    const fn is_over(&self) -> bool {
+        !matches!(self, Self::Reading)
+    }
 }
 
 impl CaptureFile {
@@ -389,9 +399,11 @@ impl CaptureFile {
             Content::Frame(head) | Content::Timeless(head) => head.at,
             Content::Testimony(at, _) => *at,
             Content::Tally(tally) => tally.last,
-            Content::Origin(_) | Content::Interface(..) | Content::Lost(_) | Content::Detail(_) => {
-                self.reached
-            }
+            Content::Origin(_)
+            | Content::Section
+            | Content::Interface(..)
+            | Content::Lost(_)
+            | Content::Detail(_) => self.reached,
         };
         Some(at.max(self.reached))
     }

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use super::devices::{Devices, Known};
 use super::{CaptureFile, Content, FileEnd, FileError, Progress};
 use crate::capture::record::Origin;
-use crate::capture::{Batch, Input};
+use crate::capture::{Batch, Frame, Input, Tally};
 
 /// A batch is handed on when it holds so much, or when the next byte may have to be waited for.
 const BATCH_BYTES: usize = 96 << 10;
@@ -13,10 +14,12 @@ const BATCH_FRAMES: usize = 512;
 /// Room for a batch and the frame that fills it, where that is no giant: then it never grows, and stays in the cache.
 const BATCH_ROOM: usize = BATCH_BYTES + 2048;
 
-/// Capture files as a source: an iterator of inputs. Devices get numbers of their own, so that two files' do not mix.
+/// Capture files as a source: an iterator of inputs. Devices get numbers of their own, so that two files' do not mix, but for those
+/// that go on where another file ended.
 pub struct FileSource {
     files: Vec<CaptureFile>,
     next_id: u32,
+    devices: Devices,
     batch: Batch,
     ready: VecDeque<Result<Input, FileError>>,
 }
@@ -40,7 +43,7 @@ impl FileSource {
             .iter()
             .map(|path| CaptureFile::open(path.as_ref(), &mut next_id))
             .collect::<Result<_, _>>()?;
-        Ok(Self { files, next_id, batch: Batch::with_capacity(BATCH_ROOM), ready: VecDeque::new() })
+        Ok(Self::of(files, next_id))
     }
 
     /// Files that are in memory, named by their number.
@@ -53,7 +56,12 @@ impl FileSource {
             CaptureFile::begin(name.clone(), name, reader, &mut next_id)
         };
         let files = files.iter().enumerate().map(begin).collect::<Result<_, _>>()?;
-        Ok(Self { files, next_id, batch: Batch::with_capacity(BATCH_ROOM), ready: VecDeque::new() })
+        Ok(Self::of(files, next_id))
+    }
+
+    fn of(files: Vec<CaptureFile>, next_id: u32) -> Self {
+        let batch = Batch::with_capacity(BATCH_ROOM);
+        Self { files, next_id, devices: Devices::default(), batch, ready: VecDeque::new() }
     }
 
     /// Who recorded the files, where weir did: in the order of the files that say so.
@@ -77,7 +85,11 @@ impl FileSource {
                 if file.stream.is_drained() && !self.batch.is_empty() {
                     return Next::HandOn;
                 }
-                if let Err(error) = file.advance(&mut self.next_id) {
+                let read = file.advance(&mut self.next_id);
+                if file.pending.is_empty() && file.progress.is_over() {
+                    self.devices.end(number, file.reached);
+                }
+                if let Err(error) = read {
                     return Next::Fail(error);
                 }
             }
@@ -101,14 +113,24 @@ impl FileSource {
         file.reached = file.due().unwrap_or(file.reached);
         let input = match file.pending.pop_front() {
             Some(Content::Frame(head) | Content::Timeless(head)) => {
-                self.batch.push(&file.frame(&head));
+                let interface = self.devices.told_as(head.interface, head.at);
+                self.batch.push(&Frame { interface, ..file.frame(&head) });
                 return self.hand_on_if_full();
             }
             Some(Content::Tally(tally)) => {
-                self.batch.push_tally(*tally);
+                let interface = self.devices.told_as(tally.interface, tally.last);
+                self.batch.push_tally(Tally { interface, ..*tally });
                 return self.hand_on_if_full();
             }
-            Some(Content::Interface(id, interface)) => Input::Interface(id, interface),
+            Some(Content::Interface(id, interface)) => {
+                let node = file.origin.as_ref().map(|origin| origin.node.clone());
+                self.devices.describe(number, id, Known::by(node, &interface, &file.name));
+                Input::Interface(id, interface)
+            }
+            Some(Content::Section) => {
+                self.devices.end(number, file.reached);
+                return;
+            }
             Some(Content::Testimony(_, testimony)) => Input::Testimony(*testimony),
             Some(Content::Lost(loss)) => Input::Lost(loss),
             Some(Content::Detail(detail)) => Input::Detail(detail),

@@ -347,6 +347,7 @@ fn section(mut body: Fields<'_>, out: &mut Vec<Content>) -> Result<(), Fault> {
     if major != 1 {
         return Err(Fault::Damaged("a section is of a version of pcapng that weir does not know"));
     }
+    out.push(Content::Section);
     let mut comments = body.options().filter(|(option, _)| *option == code::COMMENT);
     let origin =
         comments.find_map(|(_, value)| std::str::from_utf8(value.rest()).ok()?.parse::<Origin>().ok());
