@@ -45,7 +45,7 @@ impl Counts {
     /// Packets seen, as frames or not.
     #[must_use]
     pub const fn packets(&self) -> u64 {
-        self.frames + self.tallied
+        self.frames.saturating_add(self.tallied)
     }
 }
 
@@ -102,7 +102,8 @@ pub struct Pipeline {
 impl Pipeline {
     /// The stages, ready to begin.
     #[must_use]
-    pub fn new(decode: decode::Settings, tracker: Tracker, enricher: Enricher) -> Self {
+    pub fn new(decode: decode::Settings, mut tracker: Tracker, enricher: Enricher) -> Self {
+        tracker.decode_as(decode.clone());
         Self {
             links: BTreeMap::new(),
             detail: Detail::Full,
@@ -146,8 +147,9 @@ impl Pipeline {
                 tracker.testimony(testimony, &mut |event| tell(enricher, &event, interfaces, cluster, out));
             }
             Input::Lost(loss) => {
-                self.counts.lost.kernel += loss.kernel;
-                self.counts.lost.queue += loss.queue;
+                let lost = &mut self.counts.lost;
+                lost.kernel = lost.kernel.saturating_add(loss.kernel);
+                lost.queue = lost.queue.saturating_add(loss.queue);
                 self.tracker.capture_lost();
                 out(Output::Lost(*loss));
             }
@@ -180,7 +182,7 @@ impl Pipeline {
     }
 
     fn tally(&mut self, tally: &Tally, cluster: &Cluster, out: &mut dyn FnMut(Output<'_>)) {
-        self.counts.tallied += tally.packets;
+        self.counts.tallied = self.counts.tallied.saturating_add(tally.packets);
         let role = self.role(tally.interface);
         let Self { tracker, enricher, interfaces, .. } = self;
         tracker.tally(tally, role, &mut |event| tell(enricher, &event, interfaces, cluster, out));

@@ -6,6 +6,7 @@
 //! is the packets' own, handed in; no I/O. The table is bounded: when it is full, the longest idle of a sample of connections
 //! ends early, is told so, and counted. A packet that cannot be joined is a connection of its own, never a guess.
 
+mod apart;
 mod aside;
 pub mod connection;
 mod counters;
@@ -35,7 +36,7 @@ mod tunnels;
 use weir_cluster::UnixNanos;
 
 use crate::capture::{Detail, Role, detail};
-use crate::decode::{Fragment, Packet};
+use crate::decode::{self, Fragment, Packet};
 use crate::testimony::Testimony;
 use crate::tuple::Tuple;
 use connection::{Connection, ConnectionId};
@@ -90,7 +91,9 @@ impl Default for Settings {
             periodic_ns: 5 * SECOND,
             unanswered_ns: 3 * SECOND,
             linger_ns: 300_000_000,
-            tcp_idle_ns: 7200 * SECOND,
+            // Linux asks after two hours of silence (net.ipv4.tcp_keepalive_time), nine times, 75 s apart; RFC 5382 (REQ-5) wants a
+            // little more than the two hours as well.
+            tcp_idle_ns: 8000 * SECOND,
             tcp_opening_idle_ns: 75 * SECOND,
             datagram_idle_ns: 30 * SECOND,
             tombstone_ns: 10 * SECOND,
@@ -130,6 +133,8 @@ pub type Sink<'a> = &'a mut dyn FnMut(Event<'_>);
 #[derive(Debug)]
 pub struct Tracker {
     settings: Settings,
+    /// How what the kernel names is read: as frames are.
+    decode: decode::Settings,
     detail: Detail,
     connections: Table,
     index: Index,
@@ -157,6 +162,7 @@ impl Tracker {
             connections: Table::new(settings.rest_from),
             begun: Budget::new(settings.max_begun_bytes),
             settings,
+            decode: decode::Settings::default(),
             detail: Detail::Full,
             index: Index::default(),
             unclaimed: Unclaimed::default(),
@@ -214,6 +220,11 @@ impl Tracker {
         self.claim_named(sink);
     }
 
+    /// Packets that the kernel names are read by these settings.
+    pub fn decode_as(&mut self, settings: decode::Settings) {
+        self.decode = settings;
+    }
+
     /// From now on so much is looked at.
     pub const fn look_at(&mut self, detail: Detail) {
         self.detail = detail;
@@ -231,8 +242,10 @@ impl Tracker {
     /// Of a datagram in pieces, pieces that overtook the first one count now. It may be in pieces itself, or in a tunnel's that is.
     fn first_piece(&mut self, packet: &Packet<'_>) {
         let own = (packet.fragment == Fragment::First).then(|| packet.datagram()).flatten();
-        for datagram in own.into_iter().chain(packet.wrappings.in_pieces()) {
-            self.fragments.note(packet, datagram);
+        let around = packet.wrappings.in_pieces();
+        own.into_iter().for_each(|datagram| self.fragments.note(packet, datagram));
+        around.into_iter().for_each(|datagram| self.fragments.note_around(packet, datagram));
+        for datagram in own.into_iter().chain(around) {
             for (piece, role) in self.fragments.arrived(datagram, packet.at) {
                 self.count_piece(&piece, role);
             }

@@ -51,7 +51,7 @@ impl Packet<'_> {
     #[must_use]
     pub fn datagram(&self) -> Option<DatagramId> {
         let Tuple { protocol, source, destination } = self.tuple;
-        Some(DatagramId { protocol, source: source.ip(), destination: destination.ip(), id: self.ip_id? })
+        Some(DatagramId::of(protocol, source.ip(), destination.ip(), self.ip_id?))
     }
 
     /// What is to IP what ARP is. It never leaves its link, and every device is full of it; None for everything else.

@@ -9,6 +9,7 @@ use crate::capture::{Frame, LinkType};
 
 mod built;
 mod links;
+mod pieces;
 mod tunnels;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 7);

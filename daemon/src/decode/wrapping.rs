@@ -157,14 +157,18 @@ pub struct Wrappings<'a> {
 /// A datagram that came in pieces, as its later pieces name it (RFC 791 section 3.2, RFC 8200 section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DatagramId {
-    /// Protocol behind the IP header.
-    pub protocol: IpProtocol,
-    /// Sender.
-    pub source: IpAddr,
-    /// Receiver.
-    pub destination: IpAddr,
-    /// Identification.
-    pub id: u32,
+    protocol: Option<IpProtocol>,
+    pub(super) source: IpAddr,
+    destination: IpAddr,
+    id: u32,
+}
+
+impl DatagramId {
+    /// By what all its pieces have. In IPv6 that is no protocol: behind the fragment header of a first piece further headers may
+    /// come, and its transport's protocol is that of the last.
+    pub(super) fn of(protocol: IpProtocol, source: IpAddr, destination: IpAddr, id: u32) -> Self {
+        Self { protocol: source.is_ipv4().then_some(protocol), source, destination, id }
+    }
 }
 
 impl<'a> Wrappings<'a> {
@@ -214,12 +218,8 @@ impl<'a> Wrappings<'a> {
         }
         self.read().find_map(|(_, datagram)| {
             let Datagram { protocol, source, destination, .. } = datagram;
-            (datagram.fragment == Fragment::First).then_some(DatagramId {
-                protocol,
-                source,
-                destination,
-                id: datagram.ip_id?,
-            })
+            let id = datagram.ip_id?;
+            (datagram.fragment == Fragment::First).then(|| DatagramId::of(protocol, source, destination, id))
         })
     }
 

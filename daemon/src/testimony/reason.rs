@@ -87,6 +87,16 @@ const SINGLE: &[&str] = &[
     "IPV6_BAD_EXTHDR",
 ];
 
+/// Beside all of the queueing disciplines': given up on the way out of a device, behind the programs that see what it sends. Since 6.6
+/// the order there is tcx, the filters of clsact, the discipline, and then those who capture (net/core/dev.c, `__dev_queue_xmit`).
+const BEHIND: &[&str] = &["TC_EGRESS", "CAKE_FLOOD", "DUALPI2_STEP_DROP"];
+
+/// True of a reason to give up what a device was already seen to send.
+#[must_use]
+pub fn strikes_behind_a_device(reason: &str) -> bool {
+    BEHIND.contains(&reason) || reason.starts_with("QDISC_") || reason.starts_with("FQ_")
+}
+
 /// What a reason says. It may be a name that this list has never heard of.
 #[must_use]
 pub fn weight(reason: &str) -> Weight {
@@ -111,6 +121,12 @@ mod tests {
         for name in &all {
             assert_eq!(all.iter().filter(|other| *other == name).count(), 1, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_dropped_behind_a_device_is_told_apart() {
+        let names = ["TC_EGRESS", "QDISC_OVERLIMIT", "FQ_BAND_LIMIT", "TC_INGRESS", "NETFILTER_DROP"];
+        assert_eq!(names.map(strikes_behind_a_device), [true, true, true, false, false]);
     }
 
     #[test]

@@ -21,13 +21,13 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds one packet's counts.
+    /// Adds one packet's counts, or a tally's. A recording may claim any number: a sum stops at the greatest.
     pub const fn add(&mut self, more: &Self) {
-        self.packets += more.packets;
-        self.wire_packets += more.wire_packets;
-        self.ip_bytes += more.ip_bytes;
-        self.frame_bytes += more.frame_bytes;
-        self.payload_bytes += more.payload_bytes;
+        self.packets = self.packets.saturating_add(more.packets);
+        self.wire_packets = self.wire_packets.saturating_add(more.wire_packets);
+        self.ip_bytes = self.ip_bytes.saturating_add(more.ip_bytes);
+        self.frame_bytes = self.frame_bytes.saturating_add(more.frame_bytes);
+        self.payload_bytes = self.payload_bytes.saturating_add(more.payload_bytes);
     }
 
     /// The greater of each count.
@@ -121,3 +121,16 @@ impl Counters {
 
 packed!(struct Counts { packets, wire_packets, ip_bytes, frame_bytes, payload_bytes });
 packed!(struct Counters { forward, reverse });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_of_anything_stops_at_the_greatest() {
+        let most = Counts { packets: u64::MAX, frame_bytes: 7, ..Counts::default() };
+        let mut sum = Counts { packets: 3, frame_bytes: 1, ..Counts::default() };
+        sum.add(&most);
+        assert_eq!((sum.packets, sum.frame_bytes), (u64::MAX, 8));
+    }
+}

@@ -14,7 +14,7 @@ use super::event::Reason;
 use super::named::{self, Named, Unclaimed, Waiting};
 use super::{Place, Sink, Stats, Tracker};
 use crate::capture::{Direction, Role};
-use crate::decode::{Packet, TcpFlags};
+use crate::decode::{self, Packet, TcpFlags};
 use crate::testimony::reason::{self, Weight};
 use crate::testimony::{DropSite, DroppedPacket, Owner};
 use crate::tuple::IpProtocol;
@@ -76,13 +76,22 @@ impl KernelDrop {
         reason::weight(&self.cause.reason) == Weight::Every
     }
 
+    /// It was given up on its way out of a device, where a source may have seen it already.
+    fn is_behind_a_sighting(&self) -> bool {
+        reason::strikes_behind_a_device(&self.cause.reason)
+    }
+
     fn is_in_pod(&self) -> bool {
         matches!(self.cause.site.owner, Owner::Pod(_))
     }
 
     /// True where packets of its way were seen that had passed the place. What a bridge's own device sends has a port to pass yet;
-    /// of what was dropped in a tunnel, only a tunnel's packets went further.
+    /// of what was dropped in a tunnel, only a tunnel's packets went further. What is seen at a device says nothing of what is dropped
+    /// behind it.
     fn was_passed(&self, path: &[PathPoint]) -> bool {
+        if self.is_behind_a_sighting() {
+            return false;
+        }
         let behind =
             |point: &&PathPoint| point.role != Role::Bridge && (!self.tunnelled || !point.tunnels.is_empty());
         path.iter().filter(behind).any(|point| {
@@ -118,10 +127,7 @@ impl Drops {
     /// The ends changed places.
     pub(super) fn flip(&mut self) {
         for drop in &mut self.told_apart {
-            drop.way = match drop.way {
-                Way::Forward => Way::Reverse,
-                Way::Reverse => Way::Forward,
-            };
+            drop.way = drop.way.opposite();
         }
     }
 
@@ -164,8 +170,8 @@ impl Connection {
             return false;
         }
         // What was delivered to the pod's device is dropped behind it.
-        let passed =
-            !drop.is_in_pod() && (self.observed(Observation::Delivered) || drop.was_passed(&self.path));
+        let delivered = self.observed(Observation::Delivered) && !drop.is_behind_a_sighting();
+        let passed = !drop.is_in_pod() && (delivered || drop.was_passed(&self.path));
         !passed && (drop.stops_every() || self.all_dropped(Way::Forward))
     }
 
@@ -184,6 +190,13 @@ impl Connection {
         let dropped: u64 = self.drops().iter().filter(|drop| drop.way == way).map(|drop| drop.packets).sum();
         let seen = self.path.iter().map(|point| point.counters.of(way).packets).max().unwrap_or(0);
         dropped >= seen
+    }
+
+    /// True while every packet of the call that was seen was given up behind where it was seen last: none was delivered.
+    pub(super) fn is_lost_behind(&self) -> bool {
+        let behind =
+            |drop: &KernelDrop| drop.way == Way::Forward && !drop.is_in_pod() && drop.is_behind_a_sighting();
+        self.drops().iter().any(behind) && self.all_dropped(Way::Forward)
     }
 
     /// Takes over what was dropped of a connection that was found to be part of this one.
@@ -205,7 +218,11 @@ impl Connection {
             self.retract(Observation::KernelDrop);
         }
         self.observe(Observation::KernelDrop, at, Witness::Kernel(cause));
-        self.drops.get_or_insert_default().add(drop)
+        let news = self.drops.get_or_insert_default().add(drop);
+        if self.is_lost_behind() {
+            self.retract(Observation::Delivered);
+        }
+        news
     }
 }
 
@@ -215,9 +232,9 @@ impl Named for DroppedPacket {
     }
 
     /// What a pod says to itself is nobody else's: addresses like 127.0.0.1 are every pod's, and the node's.
-    fn packet(&self) -> Option<Packet<'_>> {
+    fn packet(&self, settings: &decode::Settings) -> Option<Packet<'_>> {
         let ifindex = self.site.device.as_ref().map_or(0, |device| device.ifindex);
-        let packet = named::read(self.at, ifindex, &self.packet)?;
+        let packet = named::read(self.at, ifindex, &self.packet, settings)?;
         let local = packet.tuple.source.ip().is_loopback() || packet.tuple.destination.ip().is_loopback();
         let private = local && matches!(self.site.owner, Owner::Pod(_));
         (!private).then_some(packet)

@@ -291,7 +291,7 @@ fn overdue(connection: &mut Connection, now: UnixNanos, settings: &Settings) {
         connection.observe(Observation::Unanswered, now, Witness::Time);
     }
     if connection.emission.over_at.is_none() && idle_at(connection, settings) <= now {
-        if connection.state != State::Unanswered {
+        if !matches!(connection.state, State::Unanswered | State::Rejected) {
             connection.state = State::Idle;
         }
         connection.emission.over_at = Some(now);

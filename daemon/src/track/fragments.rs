@@ -46,9 +46,17 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    /// Remembers a first piece, of the packet itself or of a tunnel around it.
+    /// Remembers the first piece of a packet itself. What its pieces came in is seen of each: they pass devices bare and in tunnels.
     pub(super) fn note(&mut self, first: &Packet<'_>, datagram: DatagramId) {
-        let begun = Begun { tuple: first.tuple, tunnel: first.tunnel, at: first.at };
+        self.remember(datagram, Begun { tuple: first.tuple, tunnel: None, at: first.at });
+    }
+
+    /// Remembers the first piece of a tunnel's datagram around a packet: only there the tunnel's header is.
+    pub(super) fn note_around(&mut self, first: &Packet<'_>, datagram: DatagramId) {
+        self.remember(datagram, Begun { tuple: first.tuple, tunnel: first.tunnel, at: first.at });
+    }
+
+    fn remember(&mut self, datagram: DatagramId, begun: Begun) {
         if self.begun.insert(datagram, begun).is_none() {
             self.order.push_back(datagram);
         }

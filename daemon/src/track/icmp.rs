@@ -47,14 +47,14 @@ impl Tracker {
 
 /// False for a quote of an earlier connection with the same addresses and ports.
 fn is_about(connection: &Connection, way: Way, quoted: &Quoted) -> bool {
-    let sides = connection.tcp.as_ref().map(|tcp| match way {
-        Way::Forward => tcp.client.isn,
-        Way::Reverse => tcp.server.isn,
+    let side = connection.tcp.as_ref().map(|tcp| match way {
+        Way::Forward => tcp.client,
+        Way::Reverse => tcp.server,
     });
-    match (sides.flatten(), quoted.tcp_sequence) {
-        (Some(isn), Some(sequence)) => !after(isn, sequence),
-        _ => true,
-    }
+    let Some((side, isn)) = side.and_then(|side| Some((side, side.isn?))) else { return true };
+    // Behind a gigabyte, which is as much as may be under way (RFC 7323 section 2.3), either half of the numbers is its own.
+    let far = connection.total().of(way).payload_bytes > 1 << 30 || side.is_in_the_other_half();
+    quoted.tcp_sequence.is_none_or(|sequence| far || !after(isn, sequence))
 }
 
 /// What an error is evidence of. Unreachable is every code but the one that only asks for smaller packets (RFC 792; RFC 4443
@@ -87,7 +87,8 @@ fn note(
         && !connection.observed(Observation::Answered)
     {
         connection.state = State::Rejected;
-        connection.emission.over_at = Some(packet.at);
+        // Who sends datagrams may go on doing so, and be answered yet.
+        connection.emission.over_at = connection.tcp.is_some().then_some(packet.at);
     }
     news
 }

@@ -88,7 +88,7 @@ impl Tracker {
         let own = Some(connection.id);
         let twin = self.twin(packet, role, own).filter(|(slot, _)| *slot != place.slot);
         self.note_print(place, packet, role);
-        let Some((slot, source)) = twin else {
+        let Some((slot, source)) = twin.filter(|(slot, _)| !self.are_apart(place.slot, *slot)) else {
             return place;
         };
         let slot = self.merge(place.slot, slot, sink);
@@ -344,7 +344,8 @@ impl Tracker {
 }
 
 const fn passage(packet: &Packet<'_>, role: Role) -> Passage {
-    Passage { interface: packet.interface, role, direction: packet.direction, ttl: packet.ttl }
+    let Packet { interface, direction, ttl, ip_id, .. } = *packet;
+    Passage { interface, role, direction, ttl, ip_id }
 }
 
 /// Whether the sender is the client, and whether the beginning was missed.
@@ -431,7 +432,7 @@ fn absorb(older: &mut Connection, mut younger: Connection, offset: usize) {
 }
 
 /// One has the client where the other has the server.
-fn opposed(one: &[Tuple], other: &[Tuple]) -> bool {
+pub(super) fn opposed(one: &[Tuple], other: &[Tuple]) -> bool {
     let any = |test: fn(&Tuple, &Tuple) -> bool| one.iter().any(|a| other.iter().any(|b| test(a, b)));
     let same_way = any(|a, b| a.source == b.source || a.destination == b.destination);
     !same_way && any(|a, b| a.source == b.destination || a.destination == b.source)

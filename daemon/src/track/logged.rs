@@ -15,7 +15,7 @@ use super::pack::packed;
 use super::path::PathPoint;
 use super::{Place, Sink, Stats, Tracker};
 use crate::capture::{Direction, Role};
-use crate::decode::Packet;
+use crate::decode::{self, Packet};
 use crate::testimony::LoggedPacket;
 use crate::testimony::rule::Rule;
 
@@ -98,8 +98,8 @@ impl Named for LoggedPacket {
         self.at
     }
 
-    fn packet(&self) -> Option<Packet<'_>> {
-        named::read(self.at, self.in_ifindex, &self.packet)
+    fn packet(&self, settings: &decode::Settings) -> Option<Packet<'_>> {
+        named::read(self.at, self.in_ifindex, &self.packet, settings)
     }
 
     fn waiting(unclaimed: &mut Unclaimed) -> &mut Waiting<Self> {

@@ -28,7 +28,7 @@ pub(super) trait Named: Clone {
     /// When it was said.
     fn at(&self) -> UnixNanos;
     /// The packet, where it can be read and is this node's to tell of.
-    fn packet(&self) -> Option<Packet<'_>>;
+    fn packet(&self, settings: &decode::Settings) -> Option<Packet<'_>>;
     /// Where those of this kind wait.
     fn waiting(unclaimed: &mut Unclaimed) -> &mut Waiting<Self>;
     /// Counts one of which no frame was seen.
@@ -113,7 +113,7 @@ impl Tracker {
 
     /// True if it needs to wait no longer.
     fn place_named<N: Named>(&mut self, named: &N, sink: Sink<'_>) -> bool {
-        let Some(packet) = named.packet() else {
+        let Some(packet) = named.packet(&self.decode) else {
             return true;
         };
         let Some(packet) = self.whole_of(packet) else {
@@ -195,7 +195,7 @@ impl Tracker {
         }
         N::count_unseen(&mut self.stats);
         // A later piece alone tells of no connection.
-        if let Some(packet) = named.packet().filter(|packet| packet.fragment != Fragment::Later) {
+        if let Some(packet) = named.packet(&self.decode).filter(|packet| packet.fragment != Fragment::Later) {
             let place = self.begin(&packet, sink);
             named.note(&packet, place, self, sink);
         }
@@ -203,11 +203,20 @@ impl Tracker {
 }
 
 /// The kernel's word stands between the devices: no passage of its own.
-const NOWHERE: Passage =
-    Passage { interface: InterfaceId(0), role: Role::Unknown, direction: Direction::Unknown, ttl: 0 };
+const NOWHERE: Passage = Passage {
+    interface: InterfaceId(0),
+    role: Role::Unknown,
+    direction: Direction::Unknown,
+    ttl: 0,
+    ip_id: None,
+};
 
 /// A packet as the kernel gives it, from its IP header on.
-pub(super) fn read(at: UnixNanos, ifindex: u32, bytes: &[u8]) -> Option<Packet<'_>> {
-    let settings = decode::Settings::default();
-    decode::decode_ip(at, InterfaceId(ifindex), Direction::Unknown, bytes, &settings).ok()
+pub(super) fn read<'a>(
+    at: UnixNanos,
+    ifindex: u32,
+    bytes: &'a [u8],
+    settings: &decode::Settings,
+) -> Option<Packet<'a>> {
+    decode::decode_ip(at, InterfaceId(ifindex), Direction::Unknown, bytes, settings).ok()
 }

@@ -170,17 +170,23 @@ pub struct Passage {
     pub direction: Direction,
     /// Time to live there.
     pub ttl: u8,
+    /// Identification, which no translation changes.
+    pub ip_id: Option<u32>,
 }
 
 impl Passage {
-    /// True if no single packet can pass both: it passes a device once each way, and leaves and enters pods once. A program that
-    /// sends one question to two servers sends two packets by one device.
-    fn excludes(self, other: Self) -> bool {
-        let same_device = self.interface == other.interface;
-        let both_pods = self.role == Role::PodVeth && other.role == Role::PodVeth;
-        match (self.direction, other.direction) {
-            // Whoever translates a packet and sends it back where it came from routes it, which costs a hop.
-            (Direction::Unknown, Direction::Unknown) => same_device && self.ttl == other.ttl,
+    /// True if no single packet can pass both, first this and then the other: it passes a device once each way, and leaves and
+    /// enters pods once. A program that sends one question to two servers sends two packets by one device.
+    fn excludes(self, then: Self) -> bool {
+        let same_device = self.interface == then.interface;
+        let both_pods = self.role == Role::PodVeth && then.role == Role::PodVeth;
+        match (self.direction, then.direction) {
+            // Whoever translates a packet and sends it back where it came from routes it, which costs one hop and leaves it its
+            // identification. A scanner's packets have one number, and any hops and identifications.
+            (Direction::Unknown, Direction::Unknown) => {
+                let routed = self.ttl.checked_sub(1) == Some(then.ttl) && self.ip_id == then.ip_id;
+                same_device && !routed
+            }
             (one, another) => one == another && (same_device || both_pods),
         }
     }
@@ -230,14 +236,17 @@ impl Twins {
         let mut found = None;
         let twins =
             || self.chain(print).filter(|twin| twin.at.as_nanos().abs_diff(at.as_nanos()) <= print.window());
-        let mine =
-            || twins().filter(|twin| Some(twin.connection) == own).map(|twin| (twin.tuple, twin.passage));
+        let mine = || {
+            twins()
+                .filter(|twin| Some(twin.connection) == own)
+                .map(|twin| (twin.tuple, twin.passage, twin.at))
+        };
         for twin in twins().filter(|twin| share_one_end(twin.tuple, tuple)) {
             let another = |other: Sighting| {
                 other.connection == twin.connection
-                    && mine()
-                        .chain([(tuple, passage)])
-                        .any(|(tuple, passage)| other.tuple != tuple && other.passage.excludes(passage))
+                    && mine().chain([(tuple, passage, at)]).any(|(tuple, passage, at)| {
+                        other.tuple != tuple && apart((other.passage, other.at), (passage, at))
+                    })
             };
             if twins().any(another) {
                 continue;
@@ -308,6 +317,12 @@ fn sighting(ring: &VecDeque<Sighting>, oldest: u64, number: u64) -> Option<&Sigh
     ring.get(usize::try_from(number.checked_sub(oldest)?).ok()?)
 }
 
+/// True if no single packet can be both sightings.
+fn apart(one: (Passage, UnixNanos), other: (Passage, UnixNanos)) -> bool {
+    let (first, then) = if one.1 <= other.1 { (one, other) } else { (other, one) };
+    first.0.excludes(then.0)
+}
+
 /// DNAT keeps the sender's end, SNAT the receiver's; a packet whose ends both differ is not joined without conntrack.
 fn share_one_end(a: Tuple, b: Tuple) -> bool {
     a.protocol == b.protocol && a != b && (a.source == b.source) != (a.destination == b.destination)
@@ -327,10 +342,20 @@ mod tests {
     }
 
     const PRINT: Fingerprint = Fingerprint { hash: 7, source: NatSource::Sequence, weak: false };
-    const IN: Passage =
-        Passage { interface: InterfaceId(1), role: Role::PodVeth, direction: Direction::Inbound, ttl: 64 };
-    const OUT: Passage =
-        Passage { interface: InterfaceId(2), role: Role::Overlay, direction: Direction::Outbound, ttl: 63 };
+    const IN: Passage = Passage {
+        interface: InterfaceId(1),
+        role: Role::PodVeth,
+        direction: Direction::Inbound,
+        ttl: 64,
+        ip_id: None,
+    };
+    const OUT: Passage = Passage {
+        interface: InterfaceId(2),
+        role: Role::Overlay,
+        direction: Direction::Outbound,
+        ttl: 63,
+        ip_id: None,
+    };
 
     fn at(nanos: u64) -> UnixNanos {
         UnixNanos::from_nanos(nanos)
@@ -385,6 +410,10 @@ mod tests {
         let (one, other) = (tuple("10.0.0.1:1000", "10.0.1.1:53"), tuple("10.0.0.2:1000", "10.0.1.1:53"));
         twins.note(PRINT, ConnectionId(1), one, here, at(0));
         assert_eq!(twins.find(PRINT, None, other, here, at(1)), None);
+        let scanned = Passage { ttl: 51, ..here };
+        assert_eq!(twins.find(PRINT, None, other, scanned, at(1)), None);
+        let by_chance = Passage { ttl: 63, ip_id: Some(7), ..here };
+        assert_eq!(twins.find(PRINT, None, other, by_chance, at(1)), None);
         let routed = Passage { ttl: 63, ..here };
         assert_eq!(
             twins.find(PRINT, None, other, routed, at(1)),

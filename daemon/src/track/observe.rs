@@ -218,7 +218,7 @@ pub(super) fn witness(connection: &mut Connection, sighting: &Sighting, way: Way
     let from_pod = role == Role::PodVeth && direction == Direction::Inbound;
     let to_pod = role == Role::PodVeth && direction == Direction::Outbound;
     match way {
-        Way::Forward if to_pod => {
+        Way::Forward if to_pod && !connection.is_lost_behind() => {
             connection.observe(Observation::Delivered, at, device);
         }
         Way::Forward => {}
@@ -228,7 +228,8 @@ pub(super) fn witness(connection: &mut Connection, sighting: &Sighting, way: Way
         Way::Reverse if reset => {}
         Way::Reverse => {
             connection.observe(Observation::Answered, at, device);
-            if connection.tcp.is_none() && matches!(connection.state, State::Opening | State::Unanswered) {
+            let silent = matches!(connection.state, State::Opening | State::Unanswered | State::Rejected);
+            if connection.tcp.is_none() && silent {
                 connection.state = State::Established;
             }
         }
@@ -256,6 +257,10 @@ fn measure(connection: &mut Connection, packet: &Packet<'_>, way: Way, reading: 
             let state = connection.state;
             if let Some(tcp) = &mut connection.tcp {
                 connection.state = tcp.segment(packet.at, way, &segment, state);
+            }
+            if state == State::Rejected && connection.state == State::Established {
+                // A router's error is a soft one (RFC 9293 section 3.9.2.2): the SYN sent again found a way.
+                connection.emission.over_at = None;
             }
             note_over(connection, packet.at);
             segment.payload_len == 0

@@ -31,9 +31,9 @@ impl Tracker {
         let ahead = tally.last > self.now.plus_nanos(10 * SECOND) && !self.timers.is_empty();
         let tally = if ahead { at_latest(tally, self.now) } else { *tally };
         self.advance(self.now.max(tally.last), sink);
-        self.stats.packets += tally.packets;
+        self.stats.packets = self.stats.packets.saturating_add(tally.packets);
         let Some(place) = self.place_of_tally(&tally, sink) else {
-            self.stats.superseded += tally.packets;
+            self.stats.superseded = self.stats.superseded.saturating_add(tally.packets);
             return;
         };
         if let Some(connection) = self.connections.get_mut(place.slot) {

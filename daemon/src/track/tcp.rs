@@ -168,6 +168,11 @@ impl Conversation {
         self.syn_ack_at.is_some() && self.server.isn.is_some_and(|isn| after(tcp.acknowledgement, isn))
     }
 
+    /// Its SYN was seen, or it was begun in its middle.
+    const fn may_be_answered(&self) -> bool {
+        self.syns > 0 || self.client.isn.is_none()
+    }
+
     fn next_state(&mut self, way: Way, flags: TcpFlags, state: State) -> State {
         if flags.has(TcpFlags::RST) {
             self.closed_by = self.closed_by.or(Some(way));
@@ -185,8 +190,10 @@ impl Conversation {
             (true, true) => State::Closed,
             (true, false) | (false, true) => State::Closing,
             _ if way == Way::Reverse => State::Established,
-            // The answer that the client acknowledges took another way.
-            _ if state == State::Opening && self.syns > 0 && acknowledges(flags) => State::Established,
+            // The answer that the client acknowledges took another way, or came before the capture.
+            _ if state == State::Opening && self.may_be_answered() && acknowledges(flags) => {
+                State::Established
+            }
             _ => state,
         }
     }

@@ -14,6 +14,7 @@ use crate::decode::{
 use crate::testimony::{ConntrackEntry, Phase, Testimony};
 use crate::tuple::{IpProtocol, Tuple};
 
+mod apart;
 mod aside;
 mod between;
 mod bounds;
@@ -21,6 +22,7 @@ mod corpus;
 mod dropped;
 mod errors;
 mod fragments;
+mod lasting;
 mod logged;
 mod messages;
 mod named;

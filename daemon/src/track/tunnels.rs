@@ -59,10 +59,10 @@ impl Tunnels {
         let latest = *self.latest(way);
         match latest.and_then(|place| self.seen.get_mut(place)) {
             Some(seen) => {
-                seen.packets += packets;
-                seen.frame_bytes += frame_bytes;
+                seen.packets = seen.packets.saturating_add(packets);
+                seen.frame_bytes = seen.frame_bytes.saturating_add(frame_bytes);
             }
-            None => self.more += packets,
+            None => self.more = self.more.saturating_add(packets),
         }
     }
 

@@ -57,6 +57,11 @@ impl Side {
         self.seen
     }
 
+    /// True while what it has sent ends in the half of the sequence numbers that lies before its first.
+    pub(in crate::track) fn is_in_the_other_half(&self) -> bool {
+        self.isn.zip(self.next).is_some_and(|(isn, next)| after(isn, next))
+    }
+
     /// From its segments to the answers to them.
     #[must_use]
     pub const fn round_trip(&self) -> Option<RoundTrip> {

@@ -354,3 +354,53 @@ proptest! {
         prop_assert!(noted <= dropped.len() as u64);
     }
 }
+
+/// A program at tcx sees what a device is about to send; filters and queues come behind it.
+#[test]
+fn what_is_given_up_on_its_way_out_of_a_device_was_not_delivered_there() {
+    for (reason, drop_first) in [("TC_EGRESS", false), ("TC_EGRESS", true), ("QDISC_OVERLIMIT", false)] {
+        let mut world = World::new();
+        world.tcp(VETH, Direction::Inbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        let site = DropSite { owner: Owner::Node, device: Some(device(PEER_VETH.0, "veth4")) };
+        if drop_first {
+            world.syn_dropped(reason, site.clone(), tuple(CLIENT, BACKEND), 100);
+        }
+        world.tcp(PEER_VETH, Direction::Outbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        if !drop_first {
+            world.syn_dropped(reason, site, tuple(CLIENT, BACKEND), 100);
+        }
+        world.wait(60_000_000);
+        assert_eq!(
+            (world.last().verdict, world.told.len()),
+            (Verdict::Dropped, 1),
+            "{reason}: {:#?}",
+            world.told
+        );
+        assert!(!world.connection(1).observed(Observation::Delivered));
+        // Once it is answered, it has arrived.
+        world.tcp(VETH, Direction::Inbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        world.tcp(PEER_VETH, Direction::Outbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        world.tcp(PEER_VETH, Direction::Inbound, tuple(BACKEND, CLIENT), SYN_ACK, (900, 101));
+        world.tcp(VETH, Direction::Outbound, tuple(BACKEND, CLIENT), SYN_ACK, (900, 101));
+        world.wait(60_000_000);
+        assert_eq!(world.last().verdict, Verdict::Forwarded, "{reason}: {:#?}", world.told);
+    }
+}
+
+#[test]
+fn a_dropped_packet_is_read_by_the_ports_that_frames_are_read_by() {
+    let inner = bytes(tuple(CLIENT, BACKEND), SYN, (100, 0));
+    let ethernet = [&[2; 12], [8, 0].as_slice(), &inner].concat();
+    let vxlan = [&[8, 0, 0, 0, 0, 0, 7, 0], ethernet.as_slice()].concat();
+    let outer = udp(datagram("192.168.0.1:50000", "192.168.0.2:4799"), &vxlan);
+    for (ports, connections) in [(vec![8472], 2), (vec![4799], 1)] {
+        let mut world = World::new();
+        world.tracker.decode_as(crate::decode::Settings { vxlan_ports: ports, ..Default::default() });
+        world.tcp(VETH, Direction::Inbound, tuple(CLIENT, BACKEND), SYN, (100, 0));
+        let card = DropSite { owner: Owner::Node, device: Some(device(ETH0.0, "eth0")) };
+        world.dropped(DENIED, card, outer.clone());
+        world.wait(2 * SECOND);
+        assert_eq!(world.tracker.len(), connections, "{:#?}", world.told);
+        assert_eq!(world.connection(1).drops().len(), 2 - connections);
+    }
+}

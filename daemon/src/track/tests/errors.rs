@@ -91,3 +91,25 @@ fn an_error_about_the_connection_before_is_not_this_ones() {
     error(&mut world, (3, 1), None, tuple(CLIENT, BACKEND), 70_000);
     assert_eq!((world.last().id, world.last().state), (2, State::Rejected));
 }
+
+#[test]
+fn an_error_is_the_connections_in_either_half_of_the_sequence_numbers() {
+    let mut world = open_call();
+    let mut sequence = 101_u32;
+    for _ in 0..3 {
+        let tcp = Tcp {
+            sequence,
+            acknowledgement: 901,
+            flags: TcpFlags(ACK),
+            window: 1000,
+            mss: None,
+            timestamps: None,
+            payload: &[],
+            payload_len: 1 << 30,
+        };
+        world.seen(VETH, Direction::Inbound, tuple(CLIENT, OUTSIDE), Transport::Tcp(tcp));
+        sequence = sequence.wrapping_add(1 << 30);
+    }
+    error(&mut world, (3, 4), Some(1280), tuple(MASQUERADE, OUTSIDE), sequence);
+    assert_eq!((world.tracker.len(), connection(&world).asked_mtu()), (1, Some(1280)));
+}

@@ -3,7 +3,20 @@
 use super::*;
 
 fn piece(world: &mut World, tuple: Tuple, id: u32, fragment: Fragment) {
+    piece_on(world, VETH, tuple, id, fragment);
+}
+
+/// On the node's card it is in a tunnel.
+fn piece_on(world: &mut World, device: (u32, Role), tuple: Tuple, id: u32, fragment: Fragment) {
     world.now += 10_000;
+    let tunnel = (device == ETH0).then(|| Tunnel {
+        protocol: TunnelProtocol::Vxlan,
+        source: "192.168.0.1".parse().unwrap(),
+        destination: "192.168.0.2".parse().unwrap(),
+        source_port: 50_000,
+        destination_port: 8472,
+        vni: 1,
+    });
     let transport = match fragment {
         Fragment::Later => Transport::Other { payload_len: 1000 },
         _ => Transport::Udp { payload: b"the beginning", payload_len: 1472 },
@@ -12,8 +25,8 @@ fn piece(world: &mut World, tuple: Tuple, id: u32, fragment: Fragment) {
     let later = Tuple { source: bare(tuple.source), destination: bare(tuple.destination), ..tuple };
     let packet = Packet {
         at: UnixNanos::from_nanos(world.now),
-        interface: InterfaceId(VETH.0),
-        direction: Direction::Inbound,
+        interface: InterfaceId(device.0),
+        direction: if device == VETH { Direction::Inbound } else { Direction::Outbound },
         frame_len: 1034,
         ethernet: None,
         tuple: if fragment == Fragment::Later { later } else { tuple },
@@ -23,12 +36,12 @@ fn piece(world: &mut World, tuple: Tuple, id: u32, fragment: Fragment) {
         fragment,
         transport,
         vlans: Vlans::default(),
-        tunnel: None,
+        tunnel,
         wrappings: Wrappings::default(),
         opaque: None,
         truncated: false,
     };
-    world.feed(|tracker, sink| tracker.packet(&packet, VETH.1, sink));
+    world.feed(|tracker, sink| tracker.packet(&packet, device.1, sink));
 }
 
 #[test]
@@ -132,4 +145,23 @@ fn later_pieces_of_a_tunnel_count_for_the_connection_in_it() {
         assert_eq!((seen.len(), seen[0].packets, seen[0].tunnel.vni), (1, 2, 1));
         assert_eq!(connection.total().forward.packets, 2);
     }
+}
+
+#[test]
+fn pieces_are_where_they_are_seen_bare_and_in_a_tunnel() {
+    let mut world = World::new();
+    let call = Tuple { protocol: IpProtocol::UDP, ..tuple(CLIENT, BACKEND) };
+    for fragment in [Fragment::First, Fragment::Later] {
+        for device in [VETH, FLANNEL, ETH0] {
+            piece_on(&mut world, device, call, 9, fragment);
+        }
+    }
+    let connection = world.tracker.find(super::super::ConnectionId(1)).unwrap();
+    assert_eq!(connection.total().forward.packets, 2);
+    let passed: Vec<_> = connection
+        .path
+        .iter()
+        .map(|point| (point.interface.0, point.tunnels.is_empty(), point.counters.forward.packets))
+        .collect();
+    assert_eq!(passed, [(VETH.0, true, 2), (FLANNEL.0, true, 2), (ETH0.0, false, 2)]);
 }
