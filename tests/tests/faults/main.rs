@@ -228,6 +228,20 @@ fn a_call_that_nobody_answers_says_where_it_was_last_seen() {
     }
 }
 
+/// A program that sees what a device is about to send sees it before the device's queue does.
+#[test]
+fn what_a_queue_gives_up_on_its_way_to_a_pod_was_not_delivered() {
+    let Some(world) = world("what_a_queue_gives_up_on_its_way_to_a_pod_was_not_delivered") else { return };
+    // No packet is as short as this burst.
+    world.node.run("tc qdisc add dev veth-server root tbf rate 1mbit burst 10 limit 100").unwrap();
+    let port = hangs(&world.client, SocketAddrV4::new(SERVER, 8080));
+    let flow = world.weir.call("an unanswered call", port, is_in("CONNECTION_STATE_UNANSWERED")).unwrap();
+    assert_eq!(flow["verdict"], "DROPPED", "{flow:#}");
+    let dropped = evidence(&flow, "OBSERVATION_KERNEL_DROP").map(|one| one["detail"].clone());
+    assert_eq!(dropped, Some("QDISC_DROP at veth-server".into()), "{flow:#}");
+    assert!(!has("OBSERVATION_DELIVERED")(&flow), "{flow:#}");
+}
+
 #[test]
 fn answers_by_another_device_are_counted_once_and_one_side_alone_is_told_as_such() {
     let Some(world) = world("answers_by_another_device_are_counted_once") else { return };
