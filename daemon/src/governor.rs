@@ -3,6 +3,9 @@
 //! Pure: it is told what was used and when, and says which [`Detail`] to take from then on. It gives way a level at a time and
 //! waits between two, since a level takes effect only after what is queued is done; it comes back more slowly than it went,
 //! so that a load near the budget does not make it swing, and more slowly each time that coming back did not hold.
+//!
+//! Memory is not given back when less is looked at: the allocator keeps it, and what is stored stays until newer things take its
+//! place. So memory over its budget is a reason to give way only while it grows, and no reason to stay there once it does not.
 
 use std::time::Duration;
 
@@ -36,6 +39,18 @@ const RECOVERY: Duration = Duration::from_secs(30);
 const LONGEST_RECOVERY: Duration = Duration::from_secs(30 * 16);
 /// Percent of a budget below which there is room for more.
 const COMFORT: u64 = 70;
+/// Memory that is more by so many percent of its budget has grown: less is what allocators and page tables make of it.
+const GROWTH: u64 = 1;
+/// Memory alone is no reason for less: here it grows no more.
+const LEAST_FOR_MEMORY: Detail = Detail::Sampled;
+
+/// A time in which there is room for more.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    since: Duration,
+    /// Resident memory at its beginning.
+    resident_bytes: u64,
+}
 
 /// Decides on the [`Detail`].
 #[derive(Debug)]
@@ -48,9 +63,11 @@ pub struct Governor {
     fresh: bool,
     last: Option<(Duration, Usage)>,
     stepped: Duration,
+    /// Resident memory when it last gave way.
+    resident_then: Option<u64>,
     /// When it last took more.
     came_back: Option<Duration>,
-    comfortable_since: Option<Duration>,
+    calm: Option<Calm>,
     recovery: Duration,
 }
 
@@ -65,8 +82,9 @@ impl Governor {
             fresh: false,
             last: None,
             stepped: Duration::ZERO,
+            resident_then: None,
             came_back: None,
-            comfortable_since: None,
+            calm: None,
             recovery: RECOVERY,
         }
     }
@@ -93,18 +111,20 @@ impl Governor {
     pub fn look(&mut self, now: Duration, usage: Usage) -> Option<Detail> {
         self.average(now, usage);
         let before = self.detail;
-        if self.is_over(usage) {
-            self.comfortable_since = None;
+        let (cpu, memory) = (self.is_cpu_over(), self.is_memory_over(usage));
+        if cpu || memory {
+            self.calm = None;
             if now.saturating_sub(self.stepped) >= PATIENCE {
-                self.step_down(now);
+                self.give_way(now, usage, cpu);
             }
         } else if self.is_comfortable(usage) {
-            let since = *self.comfortable_since.get_or_insert(now);
-            if self.detail != Detail::Full && now.saturating_sub(since) >= self.recovery {
-                self.step_up(now);
+            let resident_bytes = usage.resident_bytes;
+            let calm = *self.calm.get_or_insert(Calm { since: now, resident_bytes });
+            if self.detail != Detail::Full && now.saturating_sub(calm.since) >= self.recovery {
+                self.step_up(now, usage);
             }
         } else {
-            self.comfortable_since = None;
+            self.calm = None;
         }
         (self.detail != before).then_some(self.detail)
     }
@@ -126,15 +146,36 @@ impl Governor {
         self.cpu_thousandths = u32::try_from(mixed).unwrap_or(u32::MAX);
     }
 
-    fn is_over(&self, usage: Usage) -> bool {
+    fn is_cpu_over(&self) -> bool {
         self.budget.cpu_thousandths.is_some_and(|most| self.cpu_thousandths > most)
-            || self.budget.resident_bytes.is_some_and(|most| usage.resident_bytes > most)
+    }
+
+    /// Over its budget, and more than when that was last answered.
+    fn is_memory_over(&mut self, usage: Usage) -> bool {
+        let Some(most) = self.budget.resident_bytes else { return false };
+        let over = usage.resident_bytes > most;
+        if !over && self.detail == Detail::Full {
+            // All is well again; the next time is a first time.
+            self.resident_then = None;
+        }
+        over && self.resident_then.is_none_or(|then| has_grown(then, usage.resident_bytes, most))
     }
 
     fn is_comfortable(&self, usage: Usage) -> bool {
         let below = |used: u64, most: Option<u64>| most.is_none_or(|most| used < most / 100 * COMFORT);
+        let now = usage.resident_bytes;
+        let grows = |most| self.calm.is_some_and(|calm| has_grown(calm.resident_bytes, now, most));
         below(self.cpu_thousandths.into(), self.budget.cpu_thousandths.map(u64::from))
-            && below(usage.resident_bytes, self.budget.resident_bytes)
+            && (below(now, self.budget.resident_bytes) || !self.budget.resident_bytes.is_some_and(grows))
+    }
+
+    /// Takes less, if the processor asks for it or less would make memory grow less.
+    fn give_way(&mut self, now: Duration, usage: Usage, cpu: bool) {
+        if cpu || self.detail < LEAST_FOR_MEMORY {
+            self.step_down(now);
+        }
+        self.stepped = now;
+        self.resident_then = Some(usage.resident_bytes);
     }
 
     fn step_down(&mut self, now: Duration) {
@@ -145,17 +186,21 @@ impl Governor {
             None => self.recovery,
         };
         self.detail = self.detail.less();
-        self.stepped = now;
         self.fresh = true;
     }
 
-    fn step_up(&mut self, now: Duration) {
+    fn step_up(&mut self, now: Duration, usage: Usage) {
         self.detail = self.detail.more();
         self.stepped = now;
         self.fresh = true;
         self.came_back = Some(now);
-        self.comfortable_since = Some(now);
+        self.calm = Some(Calm { since: now, resident_bytes: usage.resident_bytes });
     }
+}
+
+/// True of memory that is more than it was, as far as that says anything.
+const fn has_grown(then: u64, now: u64, budget: u64) -> bool {
+    now > then.saturating_add(budget / 100 * GROWTH)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Governed {
 
     fn say(&self, status: &Status) {
         if self.told == Detail::Full {
-            tracing::info!("within the budget again: everything is looked at");
+            tracing::info!("there is room again: everything is looked at");
             return status.settle("budget");
         }
         let sentence = format!("over the budget (--cpu-budget, --memory-budget-mib): {}", self.told);
