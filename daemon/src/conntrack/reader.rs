@@ -156,6 +156,7 @@ pub fn start(settings: Settings, sink: Sink) -> Result<Reader, ConntrackError> {
         dump,
         dumping: true,
         backlog: Backlog::default(),
+        pace: Pace { next_step: now },
         next_dump: now + settings.redump,
         last_dump: now,
         settings,
@@ -195,6 +196,7 @@ struct Listening {
     dump: Listener,
     dumping: bool,
     backlog: Backlog,
+    pace: Pace,
     next_dump: Instant,
     last_dump: Instant,
     settings: Settings,
@@ -219,23 +221,36 @@ impl Listening {
     }
 
     fn round(&mut self, stop: &Stop) -> io::Result<()> {
-        let until_dump = self.next_dump.saturating_duration_since(Instant::now());
-        if self.backlog.is_empty() {
+        let now = Instant::now();
+        let until_dump = self.next_dump.saturating_duration_since(now);
+        let until_step = self.pace.until_step(now);
+        if self.backlog.is_empty() && until_step.is_zero() {
             stop.wait_for(&[self.events.as_fd(), self.dump.as_fd()], until_dump)?;
         } else {
-            stop.wait_for(&[self.events.as_fd()], DUMP_PAUSE)?;
+            stop.wait_for(&[self.events.as_fd()], until_step.min(until_dump))?;
         }
         self.read_events()?;
+        if self.pace.may_step(Instant::now()) {
+            self.step()?;
+        }
+        if Instant::now() >= self.next_dump {
+            self.begin_dump()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over the next entries of a dump. What only looks for some and finds none is no step.
+    fn step(&mut self) -> io::Result<()> {
         if self.backlog.is_empty()
             && let Some(error) = self.read_dump()?
         {
             self.notices.say(format!("conntrack: the kernel refused a dump: {error}"));
         }
+        if !self.backlog.is_empty() {
+            self.pace.stepped(Instant::now());
+        }
         let told = self.backlog.hand_over(DUMP_STEP, &mut self.sink, &self.counters);
         self.counters.dumped.fetch_add(told, Ordering::Relaxed);
-        if Instant::now() >= self.next_dump {
-            self.begin_dump()?;
-        }
         Ok(())
     }
 
@@ -312,6 +327,26 @@ impl Listening {
     }
 }
 
+/// When the next part of a dump may be handed over, however often events wake the thread.
+#[derive(Debug)]
+struct Pace {
+    next_step: Instant,
+}
+
+impl Pace {
+    fn until_step(&self, now: Instant) -> Duration {
+        self.next_step.saturating_duration_since(now)
+    }
+
+    fn may_step(&self, now: Instant) -> bool {
+        now >= self.next_step
+    }
+
+    fn stepped(&mut self, now: Instant) {
+        self.next_step = now + DUMP_PAUSE;
+    }
+}
+
 /// Messages of one datagram of a dump, not yet handed over.
 #[derive(Debug, Default)]
 struct Backlog {
@@ -380,4 +415,27 @@ fn hand_over<'a>(
     }
     counters.queue_full.fetch_add(dropped, Ordering::Relaxed);
     (told, dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_keeps_its_pace_however_often_events_wake_the_thread() {
+        let begun = Instant::now();
+        let mut pace = Pace { next_step: begun };
+        // An event every 100 microseconds, for a second.
+        let rounds = (0..10_000).map(|number| begun + number * Duration::from_micros(100));
+        let mut steps = 0;
+        for now in rounds {
+            if pace.may_step(now) {
+                pace.stepped(now);
+                steps += 1;
+            } else {
+                assert!(pace.until_step(now) <= DUMP_PAUSE);
+            }
+        }
+        assert_eq!(steps, 200);
+    }
 }
