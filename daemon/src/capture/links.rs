@@ -3,6 +3,7 @@
 //! Events only say that something changed; what is true is read by a dump and compared with what was known, so that lost,
 //! doubled and reordered events do no harm. Which role a device has is decided in one table, [`role`].
 
+pub mod queueing;
 pub mod role;
 pub mod wire;
 

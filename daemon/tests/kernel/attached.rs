@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use aya::maps::Array;
 use aya::programs::links::LinkOrder;
-use aya::programs::tc::TcAttachOptions;
+use aya::programs::tc::{self, NlOptions, TcAttachOptions};
 use aya::programs::{SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
-use weir_daemon::capture::ebpf::Settings;
+use weir_daemon::capture::ebpf::{Hook, Settings};
 
 use crate::ebpf::{finish, watch};
 use crate::namespace::{NODE, Namespace, POD, World, may_run, wait_until};
@@ -23,7 +23,7 @@ const REFUSED: u16 = 7007;
 struct Other(Ebpf);
 
 impl Other {
-    fn hang(world: &World, order: LinkOrder) -> Self {
+    fn hang(world: &World, way: TcAttachType, options: TcAttachOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (source, object) = (
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/other.bpf.c"),
@@ -34,8 +34,7 @@ impl Other {
         world.node.enter(|| {
             let program: &mut SchedClassifier = ebpf.program_mut("other").unwrap().try_into().unwrap();
             program.load().unwrap();
-            let options = TcAttachOptions::TcxOrder(order);
-            program.attach_with_options("veth-pod", TcAttachType::Ingress, options).unwrap();
+            program.attach_with_options("veth-pod", way, options).unwrap();
         });
         Self(ebpf)
     }
@@ -51,9 +50,9 @@ fn other_programs_see_every_packet_and_their_verdict_stands() {
         return;
     }
     let world = World::new();
-    let before = Other::hang(&world, LinkOrder::first());
+    let before = Other::hang(&world, TcAttachType::Ingress, TcAttachOptions::TcxOrder(LinkOrder::first()));
     let (capture, inputs) = watch(&world.node, &Settings::default(), 1024);
-    let behind = Other::hang(&world, LinkOrder::last());
+    let behind = Other::hang(&world, TcAttachType::Ingress, TcAttachOptions::TcxOrder(LinkOrder::last()));
     let (server, echoing) = world.echo(60);
     world.call(server, 60);
     echoing.join().unwrap();
@@ -74,6 +73,28 @@ fn other_programs_see_every_packet_and_their_verdict_stands() {
     assert_eq!(with_port(&ways, server.port(), To::In).packets, 60);
     // Weir comes first when it comes: it saw what was dropped behind it.
     assert_eq!(with_port(&ways, REFUSED, To::In).packets, 40);
+}
+
+#[test]
+fn filters_on_the_way_out_are_told_of() {
+    if !may_run("filters_on_the_way_out_are_told_of") {
+        return;
+    }
+    for (hook, expected) in [(Hook::Tcx, "after weir saw it"), (Hook::Clsact, "before weir sees it")] {
+        let world = World::new();
+        let settings = Settings { hook, ..Settings::default() };
+        let (capture, inputs) = watch(&world.node, &settings, 64);
+        assert_eq!(capture.notices(), [""; 0], "{hook:?}: nobody else is there");
+        finish(capture, &inputs, Vec::new());
+        // By clsact it is there already.
+        let _ = world.node.enter(|| tc::qdisc_add_clsact("veth-pod"));
+        let filter = TcAttachOptions::Netlink(NlOptions::default());
+        let _other = Other::hang(&world, TcAttachType::Egress, filter);
+        let (capture, inputs) = watch(&world.node, &settings, 64);
+        let notices = capture.notices();
+        assert!(notices.len() == 1 && notices[0].contains(expected), "{hook:?}: {notices:?}");
+        finish(capture, &inputs, Vec::new());
+    }
 }
 
 /// Programs that tcx has at the device, both ways.

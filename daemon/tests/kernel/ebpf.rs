@@ -354,3 +354,16 @@ fn where_tcx_is_not_there_filters_do_the_same_and_are_taken_off() {
     assert_eq!(first.stop(DEADLINE), Ok(()));
     assert!(!filters_at(&world.node, "veth-pod").contains(FILTER), "{}", filters_at(&world.node, "veth-pod"));
 }
+
+#[test]
+fn a_device_with_the_discipline_for_what_comes_in_alone_is_refused() {
+    if !may_run("a_device_with_the_discipline_for_what_comes_in_alone_is_refused") {
+        return;
+    }
+    let world = World::new();
+    world.node.run("tc qdisc add dev veth-pod ingress");
+    let settings = Settings { hook: Hook::Clsact, ..Settings::default() };
+    let refused = world.node.enter(|| ebpf::start(&settings, Box::new(|_| true)).unwrap_err().to_string());
+    assert!(refused.contains("veth-pod") && refused.contains("`ingress`"), "{refused}");
+    assert!(filters_at(&world.node, "veth-pod").is_empty(), "nothing hangs there");
+}

@@ -1,8 +1,9 @@
 //! A device and the programs that hang there: for each way one, where a capture of frames has its tap.
 //!
-//! What comes in is seen before anybody else judges it, what goes out is seen after all others did. With tcx (Linux 6.6) the
-//! kernel takes programs off when the daemon ends, however it ends. Before that they are filters of the `clsact` queueing
-//! discipline, under a name, handle and priority of their own, by which those that a killed daemon left are found and
+//! What comes in is seen before anybody else judges it. What goes out is seen after all other programs of the same kind, but with
+//! tcx (Linux 6.6) before filters of `clsact` and before the device's queueing discipline: what those drop was seen as sent.
+//! Of tcx the kernel takes programs off when the daemon ends, however it ends. Before that they are filters of the `clsact`
+//! queueing discipline, under a name, handle and priority of their own, by which those that a killed daemon left are found and
 //! removed; the discipline itself is left, since others may use it.
 
 use aya::programs::links::LinkOrder;
@@ -12,7 +13,7 @@ use aya::util::KernelVersion;
 
 use super::object::with_causes;
 use super::programs::{Place, Programs};
-use crate::capture::links::Device;
+use crate::capture::links::{Device, queueing};
 use crate::capture::{Interface, Role};
 
 /// How programs are hung to devices.
@@ -54,13 +55,22 @@ pub enum Refusal {
     Other(String),
 }
 
+/// Who else judges what is sent at a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Somebody before weir: if that one lets a packet pass by its own judgement, weir does not see it.
+    pub before: bool,
+    /// Somebody behind weir: what that one drops was seen as sent.
+    pub behind: bool,
+}
+
 /// A device with its programs. They are taken off when this is dropped.
 #[derive(Debug)]
 pub struct Attached {
     /// As the queue knows it.
     pub interface: Interface,
-    /// A program of somebody else's goes before weir's on the way out.
-    pub behind_another: bool,
+    /// Who else judges what is sent there.
+    pub others: Others,
     _links: Vec<SchedClassifierLink>,
 }
 
@@ -73,16 +83,22 @@ impl Attached {
             _ => &[TcAttachType::Ingress, TcAttachType::Egress],
         };
         if !hook.is_tcx() {
-            prepare_clsact(name, programs)?;
+            prepare_clsact(device, programs)?;
         }
+        let filtered = ways.len() > 1 && queueing::has_filters_out(device.interface.index).unwrap_or(false);
         let mut links = Vec::with_capacity(ways.len());
         for way in ways {
             let place = Place { inbound: *way == TcAttachType::Ingress, ethernet: device.ethernet };
             let program = programs.at(place).map_err(|error| Refusal::Other(error.to_string()))?;
             links.push(hang(program, name, *way, hook)?);
         }
-        let behind_another = hook.is_tcx() && ways.len() > 1 && others_go_before(name);
-        Ok(Self { interface: device.interface.clone(), behind_another, _links: links })
+        let others = if hook.is_tcx() {
+            Others { before: ways.len() > 1 && others_go_before(name), behind: filtered }
+        } else {
+            // Weir's filter has a priority behind those that others usually have.
+            Others { before: filtered, behind: false }
+        };
+        Ok(Self { interface: device.interface.clone(), others, _links: links })
     }
 }
 
@@ -104,12 +120,22 @@ fn hang(
 }
 
 /// Makes the discipline, if nobody has, and removes what a daemon that was killed left there.
-fn prepare_clsact(name: &str, programs: &Programs) -> Result<(), Refusal> {
+fn prepare_clsact(device: &Device, programs: &Programs) -> Result<(), Refusal> {
+    let name = &*device.interface.name;
     match tc::qdisc_add_clsact(name) {
         Ok(()) => return Ok(()),
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(TcError::AlreadyAttached) => {}
         Err(error) => return Err(ProgramError::from(error).into()),
+    }
+    let there = queueing::discipline_in(device.interface.index)
+        .map_err(|error| Refusal::Other(format!("its queueing disciplines could not be read: {error}")))?;
+    // A filter for what is sent would see what is received.
+    if let Some(other) = there.filter(|kind| kind != "clsact") {
+        return Err(Refusal::Other(format!(
+            "it has the queueing discipline `{other}` in the place of `clsact`, which takes programs for both ways: \
+             `tc qdisc del dev {name} {other}` if nobody needs it, or `--source pcap`"
+        )));
     }
     for way in [TcAttachType::Ingress, TcAttachType::Egress] {
         for program in programs.names() {
@@ -120,8 +146,7 @@ fn prepare_clsact(name: &str, programs: &Programs) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// True if what is sent there passes somebody else's program before weir's. If that one lets a packet pass by its own
-/// judgement, programs behind it do not see it.
+/// True if what is sent there passes somebody else's program of tcx before weir's.
 fn others_go_before(name: &str) -> bool {
     SchedClassifier::query_tcx(name, TcAttachType::Egress).is_ok_and(|(_, programs)| programs.len() > 1)
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::attach::{Attached, Hook, Refusal};
+use super::attach::{Attached, Hook, Others, Refusal};
 use super::clock::{Clock, monotonic_ns};
 use super::object::EbpfError;
 use super::pending::{Pending, Released};
@@ -280,12 +280,7 @@ impl Watching {
         tracing::debug!(device = %name, role = ?device.interface.role, why = device.why, "watching");
         match Attached::open(device, &mut self.programs, self.hook) {
             Ok(attached) => {
-                if attached.behind_another {
-                    notices.say(format!(
-                        "eBPF on {name}: another program judges what is sent there before weir sees it; what that one lets \
-                         pass by its own verdict is not seen"
-                    ));
-                }
+                tell_of_others(name, attached.others, notices);
                 self.attached.insert(device.id, attached);
             }
             // The links will tell.
@@ -348,5 +343,19 @@ impl Watching {
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
         self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell_of_others(name: &str, others: Others, notices: &Notices) {
+    if others.before {
+        notices.say(format!(
+            "eBPF on {name}: another program judges what is sent there before weir sees it; what that one lets pass by its own \
+             verdict is not seen"
+        ));
+    }
+    if others.behind {
+        notices.say(format!(
+            "eBPF on {name}: filters of clsact judge what is sent there after weir saw it; what they drop was seen as sent"
+        ));
     }
 }

@@ -50,7 +50,7 @@ pub fn route_request() -> Vec<u8> {
     dump_request(RTM_GETROUTE, RTMSG)
 }
 
-fn dump_request(kind: u16, body: usize) -> Vec<u8> {
+pub(super) fn dump_request(kind: u16, body: usize) -> Vec<u8> {
     let flags = netlink_packet_core::NLM_F_REQUEST | netlink_packet_core::NLM_F_DUMP;
     let length = u32::try_from(HEADER + body).unwrap_or(u32::MAX);
     let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes()].concat();
@@ -59,15 +59,15 @@ fn dump_request(kind: u16, body: usize) -> Vec<u8> {
     bytes
 }
 
-fn kind_of(whole: &[u8]) -> Option<u16> {
+pub(super) fn kind_of(whole: &[u8]) -> Option<u16> {
     Some(u16::from_ne_bytes(*whole.get(4..)?.first_chunk()?))
 }
 
-fn number(value: &[u8]) -> Option<u32> {
+pub(super) fn number(value: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*value.first_chunk()?))
 }
 
-fn text(value: &[u8]) -> String {
+pub(super) fn text(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
