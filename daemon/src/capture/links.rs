@@ -67,6 +67,8 @@ pub struct Device {
     pub up: bool,
     /// Its frames begin with an Ethernet header.
     pub ethernet: bool,
+    /// Of a kind that comes in pairs: veth or netkit.
+    pub paired: bool,
 }
 
 /// What happened to a device.
@@ -153,6 +155,7 @@ fn device(link: &Link) -> Option<Device> {
         why: role::why(link),
         up: link.up,
         ethernet: [ARPHRD_ETHER, ARPHRD_LOOPBACK].contains(&link.hardware),
+        paired: link.is_pod_kind(),
     })
 }
 
@@ -244,7 +247,7 @@ mod tests {
 
     fn known(index: u32, name: &str, up: bool) -> (InterfaceId, Device) {
         let interface = Interface { index, name: name.into(), role: Role::PodVeth };
-        (InterfaceId(index), Device { id: InterfaceId(index), interface, why: "", up, ethernet: true })
+        (InterfaceId(index), Device { id: InterfaceId(index), interface, why: "", up, ethernet: true, paired: true })
     }
 
     #[test]

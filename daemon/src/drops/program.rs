@@ -65,6 +65,8 @@ pub(super) struct Program {
     pub(super) descriptor: OwnedFd,
     pub(super) ring: RingBuf<MapData>,
     pub(super) uplinks: (Uplinks, uplinks::Map<MapData>),
+    /// What there is to say of them.
+    pub(super) notice: Option<&'static str>,
     pub(super) counts: PerCpuArray<MapData, CountOfCpu>,
     /// Of all reasons.
     pub(super) sum: PerCpuArray<MapData, u64>,
@@ -97,7 +99,7 @@ impl Program {
             .map_err(|error| DropsError::Io { operation: "read the node's devices", error })?;
         let map_of_uplinks = ebpf.map_mut(UPLINKS).ok_or_else(|| no_map(UPLINKS))?;
         let mut map_of_uplinks = uplinks::Map::try_from(map_of_uplinks).map_err(failed("use the devices"))?;
-        uplinks.tell(&mut map_of_uplinks).map_err(failed("tell the devices"))?;
+        let notice = uplinks.tell(&mut map_of_uplinks).map_err(failed("tell the devices"))?;
         let descriptor = attach_by(&mut ebpf, &settings.ways)?;
         let ring = RingBuf::try_from(map(&mut ebpf, "weir_drops")?).map_err(failed("use the ring"))?;
         let map_of_uplinks =
@@ -106,7 +108,7 @@ impl Program {
         let counts =
             PerCpuArray::try_from(map(&mut ebpf, "weir_drop_counts")?).map_err(failed("use the counts"))?;
         let sum = PerCpuArray::try_from(map(&mut ebpf, "weir_drop_sum")?).map_err(failed("use their sum"))?;
-        Ok(Self { attached: ebpf, descriptor, ring, uplinks, counts, sum, names, counted })
+        Ok(Self { attached: ebpf, descriptor, ring, uplinks, notice, counts, sum, names, counted })
     }
 }
 

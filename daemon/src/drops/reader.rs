@@ -176,9 +176,10 @@ pub fn start(settings: &Settings, sink: Sink) -> Result<Reader, DropsError> {
     let socket = UdpSocket::bind(("127.0.0.1", 0))
         .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
         .map_err(|error| DropsError::Io { operation: "open a socket", error })?;
-    let Program { attached, descriptor, ring, uplinks, counts, sum, names, counted } =
+    let Program { attached, descriptor, ring, uplinks, notice, counts, sum, names, counted } =
         Program::attach(settings)?;
     let (counters, notices) = (Arc::new(Counters::default()), Notices::default());
+    notice.into_iter().for_each(|sentence| notices.say(sentence));
     let reading = Reading {
         _attached: attached,
         ring,
@@ -241,9 +242,13 @@ impl Reading {
     /// Without news of them the devices are taken to be what they were.
     fn follow_uplinks(&mut self) {
         let Some((uplinks, map)) = &mut self.uplinks else { return };
-        if let Err(error) = uplinks.follow(map) {
-            self.notices.say(format!("kernel drops: the node's devices are not watched any more: {error}"));
-            self.uplinks = None;
+        match uplinks.follow(map) {
+            Ok(notice) => notice.into_iter().for_each(|sentence| self.notices.say(sentence)),
+            Err(error) => {
+                self.notices
+                    .say(format!("kernel drops: the node's devices are not watched any more: {error}"));
+                self.uplinks = None;
+            }
         }
     }
 }

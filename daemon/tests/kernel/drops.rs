@@ -251,6 +251,35 @@ fn what_the_host_of_a_node_in_a_container_drops_is_no_pods() {
     assert_eq!(reader.stop(DEADLINE), Ok(()));
 }
 
+#[test]
+fn more_devices_than_the_program_can_know_are_no_end_of_it() {
+    if !may_run("more_devices_than_the_program_can_know_are_no_end_of_it") {
+        return;
+    }
+    let world = World::new();
+    let lines = (0..260).fold(String::new(), |all, number| {
+        all + &format!("link add eth{number} type veth peer name other{number}\n")
+            + &format!("link add link veth-pod name eno{number} type macvlan\n")
+    });
+    let batch = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(batch.path(), lines).unwrap();
+    world.node.run(&format!("ip -batch {}", batch.path().display()));
+    drop_by_nft(&world.pod, "input", 7002);
+    let (reader, inputs) = see_in(&world.node, &Settings::default());
+    let notices = reader.notices();
+    assert!(notices.len() == 1 && notices[0].contains("told as a pod's"), "{notices:?}");
+    // One that has no room goes, and one that has.
+    world.node.run("ip link del eth259");
+    world.node.run("ip link del eth0");
+    knock(&world.node, (POD, 7002));
+    let mut seen = Vec::new();
+    read_until(&inputs, &mut seen, "the pod's", |seen| {
+        dropped(seen).iter().any(|packet| is_to(packet, POD, 7002))
+    });
+    assert_eq!(reader.notices(), [""; 0]);
+    assert_eq!(reader.stop(DEADLINE), Ok(()));
+}
+
 /// Threads that send to the node from the pod as fast as they can; how many packets were sent.
 fn flood(world: &World, port: u16, each: u64) -> u64 {
     thread::scope(|scope| {

@@ -136,7 +136,8 @@ pub fn may_bypass(link: &Link) -> bool {
 }
 
 impl Link {
-    fn is_pod_kind(&self) -> bool {
+    /// Of a kind that comes in pairs, as pods' devices mostly are.
+    pub(super) fn is_pod_kind(&self) -> bool {
         ["veth", "netkit"].contains(&self.kind.as_str())
     }
 }
