@@ -24,6 +24,9 @@ const GROUPS: [u32; 3] = [1, 5, 9];
 const RECEIVE_BUFFER: usize = 1 << 20;
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
+/// Types without a link header: SLIP and its kind (256 to 259), PPP as the kernel shows it (512), RAWIP (519), TUNNEL (768), TUNNEL6
+/// (769), SIT (776), NONE (0xfffe: WireGuard, tun, xfrm); and IPGRE (778) and IP6GRE (823), whose header begins with IP's.
+const WITHOUT_HEADER: [u16; 12] = [256, 257, 258, 259, 512, 519, 768, 769, 776, 778, 823, 0xfffe];
 /// The kernel answers a dump at once; so long is never.
 const DUMP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -54,6 +57,27 @@ pub struct Link {
     pub default_route: bool,
 }
 
+/// How the frames of a device begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// With an Ethernet header.
+    Ethernet,
+    /// With the packet itself.
+    Ip,
+    /// With the header of a link of this number (`ARPHRD_`, linux/if_arp.h).
+    Other(u16),
+}
+
+impl Framing {
+    fn of(hardware: u16) -> Self {
+        match hardware {
+            ARPHRD_ETHER | ARPHRD_LOOPBACK => Self::Ethernet,
+            bare if WITHOUT_HEADER.contains(&bare) => Self::Ip,
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// A device that weir could capture on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
@@ -65,8 +89,8 @@ pub struct Device {
     pub why: &'static str,
     /// Up: frames can pass.
     pub up: bool,
-    /// Its frames begin with an Ethernet header.
-    pub ethernet: bool,
+    /// How its frames begin.
+    pub framing: Framing,
     /// Of a kind that comes in pairs: veth or netkit.
     pub paired: bool,
 }
@@ -154,7 +178,7 @@ fn device(link: &Link) -> Option<Device> {
         interface: Interface { index: link.index, name, role },
         why: role::why(link),
         up: link.up,
-        ethernet: [ARPHRD_ETHER, ARPHRD_LOOPBACK].contains(&link.hardware),
+        framing: Framing::of(link.hardware),
         paired: link.is_pod_kind(),
     })
 }
@@ -247,7 +271,8 @@ mod tests {
 
     fn known(index: u32, name: &str, up: bool) -> (InterfaceId, Device) {
         let interface = Interface { index, name: name.into(), role: Role::PodVeth };
-        (InterfaceId(index), Device { id: InterfaceId(index), interface, why: "", up, ethernet: true, paired: true })
+        let (id, framing) = (InterfaceId(index), Framing::Ethernet);
+        (id, Device { id, interface, why: "", up, framing, paired: true })
     }
 
     #[test]
@@ -268,6 +293,27 @@ mod tests {
     fn this_machine_has_a_loopback() {
         let links = Links::open().unwrap();
         let lo = links.snapshot().find(|device| device.interface.role == Role::Loopback).unwrap();
-        assert_eq!((&*lo.interface.name, lo.interface.index, lo.ethernet), ("lo", lo.id.0, true));
+        let told = (&*lo.interface.name, lo.interface.index, lo.framing);
+        assert_eq!(told, ("lo", lo.id.0, Framing::Ethernet));
+    }
+
+    #[test]
+    fn only_frames_without_a_link_header_are_read_as_ip() {
+        for (hardware, framing) in [
+            (1, Framing::Ethernet),
+            (772, Framing::Ethernet),
+            (0xfffe, Framing::Ip),
+            (512, Framing::Ip),
+            (519, Framing::Ip),
+            (768, Framing::Ip),
+            (769, Framing::Ip),
+            (776, Framing::Ip),
+            (778, Framing::Ip),
+            (32, Framing::Other(32)),
+            (513, Framing::Other(513)),
+            (801, Framing::Other(801)),
+        ] {
+            assert_eq!(Framing::of(hardware), framing, "{hardware}");
+        }
     }
 }

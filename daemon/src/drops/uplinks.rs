@@ -123,6 +123,7 @@ impl AsFd for Uplinks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::links::Framing;
     use crate::capture::{Interface, InterfaceId};
 
     /// With room for so many.
@@ -161,7 +162,7 @@ mod tests {
             interface: Interface { index: 7, name: "eth0".into(), role },
             why: "",
             up: true,
-            ethernet: true,
+            framing: Framing::Ethernet,
             paired,
         };
         assert!(is_asked_for(&device(Role::Underlay, true)));

@@ -13,7 +13,7 @@ use aya::util::KernelVersion;
 
 use super::object::with_causes;
 use super::programs::{Place, Programs};
-use crate::capture::links::{Device, queueing};
+use crate::capture::links::{Device, Framing, queueing};
 use crate::capture::{Interface, Role};
 
 /// How programs are hung to devices.
@@ -78,6 +78,7 @@ impl Attached {
     /// Hangs the programs there. A frame on the loopback goes out and comes in; one sight of it is enough.
     pub fn open(device: &Device, programs: &mut Programs, hook: Hook) -> Result<Self, Refusal> {
         let name = &*device.interface.name;
+        let ethernet = has_ethernet(device.framing)?;
         let ways: &[TcAttachType] = match device.interface.role {
             Role::Loopback => &[TcAttachType::Ingress],
             _ => &[TcAttachType::Ingress, TcAttachType::Egress],
@@ -88,7 +89,7 @@ impl Attached {
         let filtered = ways.len() > 1 && queueing::has_filters_out(device.interface.index).unwrap_or(false);
         let mut links = Vec::with_capacity(ways.len());
         for way in ways {
-            let place = Place { inbound: *way == TcAttachType::Ingress, ethernet: device.ethernet };
+            let place = Place { inbound: *way == TcAttachType::Ingress, ethernet };
             let program = programs.at(place).map_err(|error| Refusal::Other(error.to_string()))?;
             links.push(hang(program, name, *way, hook)?);
         }
@@ -99,6 +100,17 @@ impl Attached {
             Others { before: filtered, behind: false }
         };
         Ok(Self { interface: device.interface.clone(), others, _links: links })
+    }
+}
+
+/// Which of the programs reads what begins so.
+fn has_ethernet(framing: Framing) -> Result<bool, Refusal> {
+    match framing {
+        Framing::Ethernet => Ok(true),
+        Framing::Ip => Ok(false),
+        Framing::Other(hardware) => Err(Refusal::Other(format!(
+            "its frames begin with a header that the programs cannot read (ARPHRD type {hardware}): `--source pcap` shows them"
+        ))),
     }
 }
 
@@ -161,5 +173,18 @@ impl From<ProgramError> for Refusal {
             _ => false,
         };
         if gone { Self::Gone } else { Self::Other(with_causes(&error)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_whose_frames_cannot_be_read_is_refused_with_what_to_do() {
+        assert!(has_ethernet(Framing::Ethernet).unwrap());
+        assert!(!has_ethernet(Framing::Ip).unwrap());
+        let Err(Refusal::Other(sentence)) = has_ethernet(Framing::Other(32)) else { panic!("InfiniBand") };
+        assert!(sentence.contains("type 32") && sentence.contains("--source pcap"), "{sentence}");
     }
 }
