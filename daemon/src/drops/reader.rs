@@ -10,13 +10,12 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use rustix::net::netdevice::index_to_name;
-use rustix::time::{ClockId, clock_gettime};
-use weir_cluster::UnixNanos;
 
 use super::abi::{Count, CountOfCpu, Fixed, Record};
 use super::names::Names;
 use super::program::{DropsError, Program, Way, missed};
 use super::uplinks::{self, Uplinks};
+use crate::capture::ebpf::clock::Clock;
 use crate::capture::{Input, Sink};
 use crate::notice::Notices;
 use crate::testimony::{Device, DropSite, DroppedPacket, Owner, Testimony};
@@ -186,6 +185,7 @@ pub fn start(settings: &Settings, sink: Sink) -> Result<Reader, DropsError> {
         uplinks: Some(uplinks),
         names: names.clone(),
         socket,
+        clock: Clock::default(),
         sink,
         counters: counters.clone(),
         notices: notices.clone(),
@@ -202,6 +202,7 @@ struct Reading {
     uplinks: Option<(Uplinks, uplinks::Map<MapData>)>,
     names: Names,
     socket: UdpSocket,
+    clock: Clock,
     sink: Sink,
     counters: Arc<Counters>,
     notices: Notices,
@@ -222,8 +223,8 @@ impl Reading {
         let sources: Vec<_> = devices.chain([self.ring.as_fd()]).collect();
         stop.wait_for(&sources, IDLE)?;
         self.follow_uplinks();
-        let clock = Clock::now();
-        let Self { ring, names, socket, sink, counters, .. } = self;
+        self.clock.look();
+        let Self { ring, names, socket, clock, sink, counters, .. } = self;
         for _ in 0..BURST {
             let Some(bytes) = ring.next() else { break };
             let Some(record) = Record::read(&bytes) else {
@@ -253,7 +254,7 @@ impl Reading {
     }
 }
 
-fn dropped(record: &Record<'_>, names: &Names, socket: &UdpSocket, clock: Clock) -> DroppedPacket {
+fn dropped(record: &Record<'_>, names: &Names, socket: &UdpSocket, clock: &Clock) -> DroppedPacket {
     let host = (record.host_ifindex != 0).then(|| device(record.host_ifindex, record.host_device));
     let mut own = (record.ifindex != 0).then(|| device(record.ifindex, record.device));
     if let (None, Some(own)) = (&host, &mut own)
@@ -263,7 +264,7 @@ fn dropped(record: &Record<'_>, names: &Names, socket: &UdpSocket, clock: Clock)
         own.name = name.unwrap_or_else(|_| format!("if{}", own.ifindex)).into();
     }
     DroppedPacket {
-        at: clock.time_of(record.at_ns),
+        at: clock.wall(record.at_ns),
         reason: names.of(record.slot),
         site: DropSite {
             owner: host.map_or(Owner::Node, Owner::Pod),
@@ -276,27 +277,6 @@ fn dropped(record: &Record<'_>, names: &Names, socket: &UdpSocket, clock: Clock)
 /// A name is bytes to the kernel: a space or what is no UTF-8 has no place in it here.
 fn device(ifindex: u32, name: &[u8]) -> Device {
     Device { ifindex, name: String::from_utf8_lossy(name).into() }
-}
-
-/// What time it was when the kernel's monotonic clock showed a number.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    /// Unix time of that clock's zero, nanoseconds.
-    zero: u64,
-}
-
-impl Clock {
-    fn now() -> Self {
-        let nanos = |clock| {
-            let time = clock_gettime(clock);
-            u64::try_from(time.tv_sec).unwrap_or(0) * SECOND + u64::try_from(time.tv_nsec).unwrap_or(0)
-        };
-        Self { zero: nanos(ClockId::Realtime).saturating_sub(nanos(ClockId::Monotonic)) }
-    }
-
-    const fn time_of(self, monotonic_ns: u64) -> UnixNanos {
-        UnixNanos::from_nanos(self.zero.saturating_add(monotonic_ns))
-    }
 }
 
 #[cfg(test)]
