@@ -17,7 +17,7 @@ use super::abi::{CountOfCpu, Fixed, Reason};
 use super::names::Names;
 use super::reader::Settings;
 use super::uplinks::{self, Uplinks};
-use crate::capture::ebpf::object::{self, EbpfError};
+use crate::capture::ebpf::object::{self, EbpfError, undisturbed};
 use crate::testimony::reason::{Weight, weight};
 
 /// The program, as the build compiled it.
@@ -162,21 +162,21 @@ where
 fn by_types(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
     let types = Btf::from_sys_fs()?;
     let program: &mut BtfTracePoint = program(ebpf, name)?;
-    program.load(EVENT, &types)?;
+    undisturbed(|| program.load(EVENT, &types))?;
     program.attach()?;
     Ok(program.fd()?.as_fd().try_clone_to_owned()?)
 }
 
 fn raw(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
     let program: &mut RawTracePoint = program(ebpf, name)?;
-    program.load()?;
+    undisturbed(|| program.load())?;
     program.attach(EVENT)?;
     Ok(program.fd()?.as_fd().try_clone_to_owned()?)
 }
 
 fn by_event(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
     let program: &mut TracePoint = program(ebpf, name)?;
-    program.load()?;
+    undisturbed(|| program.load())?;
     program.attach("skb", EVENT)?;
     Ok(program.fd()?.as_fd().try_clone_to_owned()?)
 }

@@ -132,6 +132,9 @@ fn has_kernel_types() -> bool {
     read.is_ok() && u16::from_ne_bytes(magic) == BTF_MAGIC
 }
 
+/// How often a program is given to the kernel.
+const LOADS: usize = 20;
+
 /// Has the kernel verify and load a program for devices.
 ///
 /// # Errors
@@ -141,10 +144,33 @@ pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedCla
         ebpf.program_mut(name).ok_or_else(|| EbpfError::failed(format!("find {name}"), "no such program"))?;
     let program: &mut SchedClassifier =
         program.try_into().map_err(|error: ProgramError| EbpfError::failed(format!("use {name}"), error))?;
-    match program.load() {
+    match undisturbed(|| program.load()) {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
         Err(error) => Err(refused(name, error)),
     }
+}
+
+/// Has the kernel verify a program, again where a signal interrupted it: that says nothing of the program (EAGAIN of `bpf_check`).
+///
+/// # Errors
+/// The last answer.
+pub fn undisturbed(load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    again_while(is_interrupted, load)
+}
+
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn again_while<E>(interrupted: fn(&E) -> bool, mut load: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    let mut answer = load();
+    for _ in 1..LOADS {
+        if !answer.as_ref().is_err_and(interrupted) {
+            break;
+        }
+        answer = load();
+    }
+    answer
 }
 
 /// What to say of a program that was not loaded.
@@ -194,6 +220,25 @@ fn missing_capabilities() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_that_a_signal_interrupted_is_tried_again_and_no_other() {
+        for (answers, asked, last) in [
+            (vec![Err("interrupted"), Err("interrupted"), Ok(())], 3, Ok(())),
+            (vec![Err("refused"), Ok(())], 1, Err("refused")),
+            (vec![Err("interrupted"); 100], LOADS, Err("interrupted")),
+        ] {
+            let mut loads = 0;
+            let loaded = again_while(
+                |error| *error == "interrupted",
+                || {
+                    loads += 1;
+                    answers[loads - 1]
+                },
+            );
+            assert_eq!((loads, loaded), (asked, last));
+        }
+    }
 
     #[test]
     fn the_verifiers_reason_is_its_last_line_of_substance() {
