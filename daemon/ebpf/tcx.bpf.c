@@ -16,7 +16,6 @@
 #include "entry.h"
 
 #define NEXT (-1)		/* TCX_NEXT, and TC_ACT_UNSPEC where filters are chained */
-#define NOT_THERE (-2)		/* -ENOENT */
 
 const volatile struct weir_settings settings = {};
 
@@ -184,7 +183,6 @@ __noinline int bury(const struct weir_key *key, __u64 before)
 {
 	struct weir_entry *entry;
 	bool dead = false;
-	long deleted;
 	__u64 who;
 
 	if (!key)
@@ -199,15 +197,8 @@ __noinline int bury(const struct weir_key *key, __u64 before)
 		dead = true;
 	}
 	bpf_spin_unlock(&entry->lock);
-	if (!dead)
-		return 0;
-	deleted = bpf_map_delete_elem(&weir_table, key);
-	/* The kernel refuses where it was interrupted in the same part of the table. Then the entry is there yet, and lives on. */
-	if (deleted && deleted != NOT_THERE) {
-		bpf_spin_lock(&entry->lock);
-		entry->dead = 0;
-		bpf_spin_unlock(&entry->lock);
-	}
+	if (dead)
+		bpf_map_delete_elem(&weir_table, key);
 	return 0;
 }
 
