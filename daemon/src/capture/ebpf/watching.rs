@@ -34,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// The table is looked over so often,
 const LOOK: Duration = Duration::from_secs(1);
-/// or so many times less than the last look took.
+/// or so many times less than the last look took, while there is room in the table.
 const LOOK_SHARE: u32 = 100;
 /// At the end the table is emptied; entries that cannot be told since the ring is full are tried again so often.
 const LAST_LOOKS: usize = 64;
@@ -53,6 +53,8 @@ pub struct Shared {
 /// The thread's state.
 pub struct Watching {
     programs: Programs,
+    /// Conversations that have room in the table.
+    table_room: u64,
     links: Links,
     shared: Shared,
     sink: Sink,
@@ -61,6 +63,8 @@ pub struct Watching {
     attached: BTreeMap<InterfaceId, Attached>,
     /// Devices that could not be watched, which was said.
     refused: BTreeSet<InterfaceId>,
+    /// Of which others it was told.
+    told_of: Others,
     pending: Pending,
     clock: Clock,
     /// Frames lost in the kernel that were told.
@@ -88,6 +92,7 @@ impl Watching {
         let now = Instant::now();
         let mut watching = Self {
             programs,
+            table_room: settings.table_entries.into(),
             links,
             shared,
             sink,
@@ -95,6 +100,7 @@ impl Watching {
             loopback: settings.loopback,
             attached: BTreeMap::new(),
             refused: BTreeSet::new(),
+            told_of: Others::default(),
             pending: Pending::default(),
             clock: Clock::default(),
             told_lost: 0,
@@ -201,17 +207,20 @@ impl Watching {
         }
     }
 
-    /// Has told what rests. If a look takes long the next one is later.
+    /// Has told what rests.
     fn look_over(&mut self, now: Instant) {
         let kernel_now = monotonic_ns();
         match self.programs.look_over(|entry| rests(entry, kernel_now)) {
             Ok((keys, entries)) => {
+                self.next_look = now + until_next_look(now.elapsed(), entries, self.table_room);
                 self.shared.counters.entries.store(entries, Ordering::Relaxed);
                 self.take(&keys, false);
             }
-            Err(error) => self.shared.notices.say(error.to_string()),
+            Err(error) => {
+                self.next_look = now + LOOK;
+                self.shared.notices.say(error.to_string());
+            }
         }
-        self.next_look = now + LOOK.max(now.elapsed() * LOOK_SHARE);
     }
 
     fn take(&mut self, keys: &[abi::Key], all: bool) {
@@ -280,7 +289,7 @@ impl Watching {
         tracing::debug!(device = %name, role = ?device.interface.role, why = device.why, "watching");
         match Attached::open(device, &mut self.programs, self.hook) {
             Ok(attached) => {
-                tell_of_others(name, attached.others, notices);
+                tell_of_others(name, attached.others, &mut self.told_of, notices);
                 self.attached.insert(device.id, attached);
             }
             // The links will tell.
@@ -346,16 +355,56 @@ impl Watching {
     }
 }
 
-fn tell_of_others(name: &str, others: Others, notices: &Notices) {
-    if others.before {
+/// If a look takes long the next one is later. But what finds no room in the table is handed up packet by packet, which costs more
+/// than any look: so one that fills up is looked over often, whatever it takes to make room there.
+fn until_next_look(took: Duration, entries: u64, room: u64) -> Duration {
+    let fills_up = entries > room / 2;
+    if fills_up { LOOK } else { LOOK.max(took * LOOK_SHARE) }
+}
+
+/// Says it once, with the first device: a plugin's filters are on every pod's, and notices are few.
+fn tell_of_others(name: &str, others: Others, told: &mut Others, notices: &Notices) {
+    if others.before && !told.before {
         notices.say(format!(
-            "eBPF on {name}: another program judges what is sent there before weir sees it; what that one lets pass by its own \
-             verdict is not seen"
+            "eBPF: another program judges what devices send before weir sees it, on {name} and maybe more; what that one lets pass \
+             by its own verdict is not seen"
         ));
     }
-    if others.behind {
+    if others.behind && !told.behind {
         notices.say(format!(
-            "eBPF on {name}: filters of clsact judge what is sent there after weir saw it; what they drop was seen as sent"
+            "eBPF: filters of clsact judge what devices send after weir saw it, on {name} and maybe more; what they drop was seen \
+             as sent"
         ));
+    }
+    told.before |= others.before;
+    told.behind |= others.behind;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_fills_up_is_looked_over_however_long_that_takes() {
+        let took = Duration::from_millis(200);
+        assert_eq!(until_next_look(took, 1_000, 131_072), Duration::from_secs(20));
+        assert_eq!(until_next_look(took, 100_000, 131_072), LOOK);
+        assert_eq!(until_next_look(Duration::from_millis(1), 1_000, 131_072), LOOK);
+    }
+
+    #[test]
+    fn who_else_judges_is_told_once_however_many_devices_have_it() {
+        let (mut told, notices) = (Others::default(), Notices::default());
+        for (name, before, behind) in
+            [("a", false, true), ("b", false, true), ("c", true, true), ("d", true, false)]
+        {
+            tell_of_others(name, Others { before, behind }, &mut told, &notices);
+        }
+        let said = notices.take();
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].contains("clsact") && said[0].contains("on a ") && said[1].contains("on c "),
+            "{said:?}"
+        );
     }
 }
