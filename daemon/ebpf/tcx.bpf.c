@@ -16,6 +16,7 @@
 #include "entry.h"
 
 #define NEXT (-1)		/* TCX_NEXT, and TC_ACT_UNSPEC where filters are chained */
+#define NOT_THERE (-2)		/* -ENOENT */
 
 const volatile struct weir_settings settings = {};
 
@@ -109,6 +110,7 @@ WEIR_LAYOUT(
 	WEIR_FIELD(weir_settings, flush_packets),
 	WEIR_FIELD(weir_settings, pause_ns),
 	WEIR_FIELD(weir_settings, rest_ns),
+	WEIR_FIELD(weir_settings, over_ns),
 	WEIR_FIELD(weir_settings, forget_ns),
 	WEIR_FIELD(weir_settings, snap_news),
 	WEIR_FIELD(weir_settings, snap_long),
@@ -183,6 +185,7 @@ __noinline int bury(const struct weir_key *key, __u64 before)
 {
 	struct weir_entry *entry;
 	bool dead = false;
+	long deleted;
 	__u64 who;
 
 	if (!key)
@@ -197,8 +200,15 @@ __noinline int bury(const struct weir_key *key, __u64 before)
 		dead = true;
 	}
 	bpf_spin_unlock(&entry->lock);
-	if (dead)
-		bpf_map_delete_elem(&weir_table, key);
+	if (!dead)
+		return 0;
+	deleted = bpf_map_delete_elem(&weir_table, key);
+	/* The kernel refuses where it was interrupted in the same part of the table. Then the entry is there yet, and lives on. */
+	if (deleted && deleted != NOT_THERE) {
+		bpf_spin_lock(&entry->lock);
+		entry->dead = 0;
+		bpf_spin_unlock(&entry->lock);
+	}
 	return 0;
 }
 
@@ -245,10 +255,10 @@ __noinline int tell(const struct weir_key *key, struct told *told, __u64 now)
 	return all;
 }
 
-/* Tells one entry, if it rests, and forgets it, if it rests for long or is over. */
+/* Tells one entry, if it rests, and forgets it, if it rests for long or is over; `all`: whatever its age. */
 __noinline int rest(const struct weir_key *key, __u64 now, __u32 all)
 {
-	__u64 rested = all ? now : now - settings.rest_ns;
+	__u64 rested = now;
 	bool rests = false, over = false;
 	struct told told = {};
 	struct weir_entry *entry;
@@ -261,10 +271,12 @@ __noinline int rest(const struct weir_key *key, __u64 now, __u32 all)
 	__u64 who = identity_of(key);
 
 	bpf_spin_lock(&entry->lock);
+	over = entry->marks & WEIR_OVER;
+	if (!all)
+		rested -= over ? settings.over_ns : settings.rest_ns;
 	if (lives_as(entry, who) && entry->last_ns <= rested) {
 		take(&entry->half[0], &told.half[0], now);
 		take(&entry->half[1], &told.half[1], now);
-		over = entry->marks & WEIR_OVER;
 		rests = true;
 	}
 	bpf_spin_unlock(&entry->lock);

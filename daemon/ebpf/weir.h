@@ -155,6 +155,7 @@ struct weir_settings {
 	__u64 flush_packets;	/* or after so many packets */
 	__u64 pause_ns;		/* the first packet after so long is news */
 	__u64 rest_ns;		/* an entry without a packet for so long is told */
+	__u64 over_ns;		/* one that is over, after so long */
 	__u64 forget_ns;	/* and after so long forgotten */
 	__u32 snap_news;	/* bytes of a frame */
 	__u32 snap_long;	/* of one that holds a message, or that only the daemon can read */

@@ -48,6 +48,18 @@ const ACK: u16 = 16;
 const FIN_ACK: u16 = 17;
 const RST_ACK: u16 = 20;
 
+/// A segment that says nothing.
+const SEGMENT: Tcp<'static> = Tcp {
+    sequence: 0,
+    acknowledgement: 0,
+    flags: TcpFlags(0),
+    window: 1000,
+    mss: None,
+    timestamps: None,
+    payload: &[],
+    payload_len: 0,
+};
+
 /// What an event said, by value.
 #[derive(Clone, Debug)]
 struct Told {
@@ -114,6 +126,22 @@ impl World {
     }
 
     fn seen(&mut self, device: (u32, Role), direction: Direction, tuple: Tuple, transport: Transport<'_>) {
+        let packet = self.packet(device, direction, tuple, transport);
+        self.take(&packet, device.1);
+    }
+
+    fn take(&mut self, packet: &Packet<'_>, role: Role) {
+        self.feed(|tracker, sink| tracker.packet(packet, role, sink));
+    }
+
+    /// The next packet on a device, 10 µs later; on the node's card it is in a tunnel.
+    fn packet<'a>(
+        &mut self,
+        device: (u32, Role),
+        direction: Direction,
+        tuple: Tuple,
+        transport: Transport<'a>,
+    ) -> Packet<'a> {
         self.now += 10_000;
         let tunnel = (device == ETH0).then(|| Tunnel {
             protocol: TunnelProtocol::Vxlan,
@@ -123,7 +151,7 @@ impl World {
             destination_port: 8472,
             vni: 1,
         });
-        let packet = Packet {
+        Packet {
             at: UnixNanos::from_nanos(self.now),
             interface: InterfaceId(device.0),
             direction,
@@ -140,8 +168,7 @@ impl World {
             wrappings: Wrappings::default(),
             opaque: None,
             truncated: false,
-        };
-        self.feed(|tracker, sink| tracker.packet(&packet, device.1, sink));
+        }
     }
 
     fn tcp(
@@ -152,17 +179,15 @@ impl World {
         flags: u16,
         numbers: (u32, u32),
     ) {
-        let tcp = Tcp {
-            sequence: numbers.0,
-            acknowledgement: numbers.1,
-            flags: TcpFlags(flags),
-            window: 1000,
-            mss: None,
-            timestamps: None,
-            payload: &[],
-            payload_len: 0,
-        };
+        let (sequence, acknowledgement) = numbers;
+        let tcp = Tcp { sequence, acknowledgement, flags: TcpFlags(flags), ..SEGMENT };
         self.seen(device, direction, tuple, Transport::Tcp(tcp));
+    }
+
+    /// A segment with payload, at the client's device.
+    fn carries(&mut self, tuple: Tuple, direction: Direction, sequence: u32, payload_len: u32) {
+        let tcp = Tcp { sequence, acknowledgement: 901, flags: TcpFlags(ACK), payload_len, ..SEGMENT };
+        self.seen(VETH, direction, tuple, Transport::Tcp(tcp));
     }
 
     /// A client's packet of a ClusterIP call leaves the node: veth before DNAT, overlay and wire after it.

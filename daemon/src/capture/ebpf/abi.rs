@@ -262,6 +262,8 @@ pub struct Settings {
     pub pause_ns: u64,
     /// An entry without a packet for so long is told.
     pub rest_ns: u64,
+    /// One that is over, after so long.
+    pub over_ns: u64,
     /// And after so long forgotten.
     pub forget_ns: u64,
     /// Bytes of a frame.
@@ -381,7 +383,7 @@ mod tests {
             "weir_sum" = Sum { packets, frame_bytes }
             "weir_control" = Control { level, sample }
             "weir_settings" = Settings {
-                flush_ns, flush_packets, pause_ns, rest_ns, forget_ns, snap_news, snap_long, vxlan_ports, geneve_ports,
+                flush_ns, flush_packets, pause_ns, rest_ns, over_ns, forget_ns, snap_news, snap_long, vxlan_ports, geneve_ports,
                 wireguard_ports,
             }
             "weir_order" = OrderHead { ethernet, all }

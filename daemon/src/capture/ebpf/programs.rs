@@ -19,6 +19,8 @@ const RING: &str = "weir_ring";
 const TAKE: &str = "weir_take";
 /// Half the telling interval must pass between a half's last packet and the look that finds it at rest.
 const REST_NS: u64 = 2_000_000_000;
+/// What is over makes room for others soon: of it only stragglers come, and those are news with or without an entry.
+const OVER_NS: u64 = 500_000_000;
 /// As long as the tracker keeps a connection without packets.
 const FORGET_NS: u64 = 30_000_000_000;
 /// A packet after so long a pause is news, so that the tracker's idle times are those of frames.
@@ -261,6 +263,7 @@ fn fixed(settings: &Settings) -> Result<abi::Settings, EbpfError> {
         flush_packets: FLUSH_PACKETS,
         pause_ns: PAUSE_NS,
         rest_ns: REST_NS,
+        over_ns: OVER_NS,
         forget_ns: FORGET_NS,
         snap_news: SNAP_NEWS,
         snap_long: settings.snap_len.clamp(SNAP_NEWS, abi::SNAP as u32),
@@ -288,6 +291,10 @@ fn ports(of: &str, ports: &[u16]) -> Result<[u16; abi::PORTS], EbpfError> {
 #[must_use]
 pub fn rests(entry: &abi::Entry, now: u64) -> bool {
     let holds = entry.half.iter().any(|half| half.counts.packets > 0);
-    let is_over = entry.marks & abi::OVER != 0;
-    entry.last_ns.saturating_add(if holds || is_over { REST_NS } else { FORGET_NS }) < now
+    let wait = match (entry.marks & abi::OVER != 0, holds) {
+        (true, _) => OVER_NS,
+        (false, true) => REST_NS,
+        (false, false) => FORGET_NS,
+    };
+    entry.last_ns.saturating_add(wait) < now
 }

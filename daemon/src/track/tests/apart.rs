@@ -4,6 +4,8 @@ use super::*;
 
 const OTHER: &str = "10.244.2.9:53";
 const HERE: &str = "10.244.1.9:53";
+/// A file's device: nobody knows what it is.
+const UPSTREAM: (u32, Role) = (9, Role::Unknown);
 const ASKER: &str = "10.244.1.5:40000";
 
 fn datagram(source: &str, destination: &str) -> Tuple {
@@ -39,40 +41,12 @@ fn one_question_to_two_servers_whose_answers_are_equal_is_two_connections() {
 fn a_scanners_syns_with_one_number_and_any_hops_are_as_many_connections() {
     let mut world = World::new();
     for (port, ttl) in [(21, 48), (22, 57), (23, 39), (25, 55), (80, 41), (443, 44)] {
-        world.now += 10_000;
-        let tcp = Tcp { sequence: 77, flags: TcpFlags(SYN), window: 1024, ..NO_SEGMENT };
-        let packet = Packet {
-            at: UnixNanos::from_nanos(world.now),
-            interface: InterfaceId(9),
-            direction: Direction::Unknown,
-            frame_len: 58,
-            ethernet: None,
-            tuple: tuple(CLIENT, &format!("10.244.2.7:{port}")),
-            ip_len: 44,
-            ip_id: Some(port),
-            ttl,
-            fragment: Fragment::Whole,
-            transport: Transport::Tcp(tcp),
-            vlans: Vlans::default(),
-            tunnel: None,
-            wrappings: Wrappings::default(),
-            opaque: None,
-            truncated: false,
-        };
-        world.feed(|tracker, sink| tracker.packet(&packet, Role::Unknown, sink));
+        let tcp = Tcp { sequence: 77, flags: TcpFlags(SYN), ..SEGMENT };
+        let called = tuple(CLIENT, &format!("10.244.2.7:{port}"));
+        let packet = world.packet(UPSTREAM, Direction::Unknown, called, Transport::Tcp(tcp));
+        world.take(&Packet { ttl, ip_id: Some(port), ..packet }, UPSTREAM.1);
     }
     world.wait(100 * SECOND);
     assert_eq!(world.ends().len(), 6, "{:#?}", world.told);
     assert!(world.ends().iter().all(|end| end.nat.is_none()));
 }
-
-const NO_SEGMENT: Tcp<'static> = Tcp {
-    sequence: 0,
-    acknowledgement: 0,
-    flags: TcpFlags(0),
-    window: 0,
-    mss: None,
-    timestamps: None,
-    payload: &[],
-    payload_len: 0,
-};

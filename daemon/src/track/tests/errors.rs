@@ -97,17 +97,7 @@ fn an_error_is_the_connections_in_either_half_of_the_sequence_numbers() {
     let mut world = open_call();
     let mut sequence = 101_u32;
     for _ in 0..3 {
-        let tcp = Tcp {
-            sequence,
-            acknowledgement: 901,
-            flags: TcpFlags(ACK),
-            window: 1000,
-            mss: None,
-            timestamps: None,
-            payload: &[],
-            payload_len: 1 << 30,
-        };
-        world.seen(VETH, Direction::Inbound, tuple(CLIENT, OUTSIDE), Transport::Tcp(tcp));
+        world.carries(tuple(CLIENT, OUTSIDE), Direction::Inbound, sequence, 1 << 30);
         sequence = sequence.wrapping_add(1 << 30);
     }
     error(&mut world, (3, 4), Some(1280), tuple(MASQUERADE, OUTSIDE), sequence);

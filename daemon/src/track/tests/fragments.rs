@@ -6,42 +6,18 @@ fn piece(world: &mut World, tuple: Tuple, id: u32, fragment: Fragment) {
     piece_on(world, VETH, tuple, id, fragment);
 }
 
-/// On the node's card it is in a tunnel.
 fn piece_on(world: &mut World, device: (u32, Role), tuple: Tuple, id: u32, fragment: Fragment) {
-    world.now += 10_000;
-    let tunnel = (device == ETH0).then(|| Tunnel {
-        protocol: TunnelProtocol::Vxlan,
-        source: "192.168.0.1".parse().unwrap(),
-        destination: "192.168.0.2".parse().unwrap(),
-        source_port: 50_000,
-        destination_port: 8472,
-        vni: 1,
-    });
-    let transport = match fragment {
-        Fragment::Later => Transport::Other { payload_len: 1000 },
-        _ => Transport::Udp { payload: b"the beginning", payload_len: 1472 },
-    };
     let bare = |end: SocketAddr| SocketAddr::new(end.ip(), 0);
-    let later = Tuple { source: bare(tuple.source), destination: bare(tuple.destination), ..tuple };
-    let packet = Packet {
-        at: UnixNanos::from_nanos(world.now),
-        interface: InterfaceId(device.0),
-        direction: if device == VETH { Direction::Inbound } else { Direction::Outbound },
-        frame_len: 1034,
-        ethernet: None,
-        tuple: if fragment == Fragment::Later { later } else { tuple },
-        ip_len: 1020,
-        ip_id: Some(id),
-        ttl: 64,
-        fragment,
-        transport,
-        vlans: Vlans::default(),
-        tunnel,
-        wrappings: Wrappings::default(),
-        opaque: None,
-        truncated: false,
+    let (tuple, transport) = match fragment {
+        Fragment::Later => {
+            let bare = Tuple { source: bare(tuple.source), destination: bare(tuple.destination), ..tuple };
+            (bare, Transport::Other { payload_len: 1000 })
+        }
+        _ => (tuple, Transport::Udp { payload: b"the beginning", payload_len: 1472 }),
     };
-    world.feed(|tracker, sink| tracker.packet(&packet, device.1, sink));
+    let direction = if device == VETH { Direction::Inbound } else { Direction::Outbound };
+    let packet = world.packet(device, direction, tuple, transport);
+    world.take(&Packet { frame_len: 1034, ip_len: 1020, ip_id: Some(id), fragment, ..packet }, device.1);
 }
 
 #[test]

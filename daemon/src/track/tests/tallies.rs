@@ -42,21 +42,6 @@ impl World {
     fn tracked(&self, id: u64) -> &Connection {
         self.tracker.find(ConnectionId(id)).unwrap()
     }
-
-    /// A segment with payload.
-    fn carries(&mut self, tuple: Tuple, direction: Direction, sequence: u32, payload_len: u32) {
-        let tcp = Tcp {
-            sequence,
-            acknowledgement: 901,
-            flags: TcpFlags(ACK),
-            window: 1000,
-            mss: None,
-            timestamps: None,
-            payload: &[],
-            payload_len,
-        };
-        self.seen(VETH, direction, tuple, Transport::Tcp(tcp));
-    }
 }
 
 #[test]
