@@ -410,18 +410,6 @@ fn nat_learnt_after_the_first_flow_is_a_correction() {
 }
 
 #[test]
-fn the_middle_of_a_connection_is_called_so() {
-    let mut world = World::new();
-    world.leaves(CLIENT, ACK, (500, 900));
-    world.returns(CLIENT, ACK, (900, 501));
-    world.wait(SECOND);
-    let connection = world.tracker.find(super::ConnectionId(1)).unwrap();
-    assert!(connection.gaps.midstream);
-    assert_eq!(connection.original_tuple(), tuple(CLIENT, VIP));
-    assert_eq!(world.told.iter().filter(|told| told.reason == Reason::Settled).count(), 1);
-}
-
-#[test]
 fn the_first_word_about_an_answer_counts_the_answer() {
     let mut world = World::new();
     world.conntrack(tuple(CLIENT, VIP), tuple(BACKEND, CLIENT));

@@ -34,6 +34,18 @@ fn a_keepalive_every_two_hours_keeps_a_connection_one() {
 }
 
 #[test]
+fn the_middle_of_a_connection_is_called_so() {
+    let mut world = World::new();
+    world.leaves(CLIENT, ACK, (500, 900));
+    world.returns(CLIENT, ACK, (900, 501));
+    world.wait(SECOND);
+    let connection = world.tracker.find(super::super::ConnectionId(1)).unwrap();
+    assert!(connection.gaps.midstream);
+    assert_eq!(connection.original_tuple(), tuple(CLIENT, VIP));
+    assert_eq!(world.told.iter().filter(|told| told.reason == Reason::Settled).count(), 1);
+}
+
+#[test]
 fn the_middle_of_a_connection_whose_answers_take_another_way_is_established() {
     let mut world = World::new();
     for number in 0..5 {

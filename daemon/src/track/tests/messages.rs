@@ -28,11 +28,9 @@ impl World {
             sequence,
             acknowledgement: 1,
             flags: TcpFlags(flags),
-            window: 1000,
-            mss: None,
-            timestamps: None,
             payload,
             payload_len: u32::try_from(payload.len()).unwrap(),
+            ..SEGMENT
         };
         self.seen(VETH, Direction::Inbound, tuple(client, SERVER), Transport::Tcp(tcp));
     }
@@ -108,11 +106,9 @@ fn of_two_connections_that_are_one_only_one_keeps_what_both_saw() {
             sequence: 100,
             acknowledgement: 1,
             flags: TcpFlags(ACK),
-            window: 1000,
-            mss: None,
-            timestamps: None,
             payload: begun,
             payload_len: 100,
+            ..SEGMENT
         };
         world.seen(device, direction, tuple, Transport::Tcp(tcp));
     }

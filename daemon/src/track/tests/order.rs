@@ -75,11 +75,8 @@ impl World {
             sequence: sight.sequence,
             acknowledgement: if sight.sequence < 900 { 901 } else { 101 },
             flags: TcpFlags(sight.flags),
-            window: 1000,
-            mss: None,
-            timestamps: None,
-            payload: &[],
             payload_len: sight.payload,
+            ..SEGMENT
         };
         self.seen(sight.device, sight.direction, sight.tuple, Transport::Tcp(tcp));
     }
